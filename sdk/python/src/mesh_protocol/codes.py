@@ -1,0 +1,210 @@
+"""The stable error codes: what each means on the wire and what a person can do about it.
+
+The server answers with these codes, the client raises them again, and both take status and advice
+from this one table, so that a message reads the same wherever it is met.
+"""
+
+from typing import NamedTuple
+
+
+class Code(NamedTuple):
+    """One error code.
+
+    Attributes:
+        status: the HTTP status the server answers with; None for a code that only a client raises.
+        type: the family a program branches on, in the words of the field (`invalid_request_error`, …).
+        advice: what to do, one step a line, the most likely first.
+        retryable: whether the same request may succeed later without any change.
+    """
+
+    status: int | None
+    type: str
+    advice: tuple[str, ...]
+    retryable: bool = False
+
+
+_INVALID = "invalid_request_error"
+_AUTH = "authentication_error"
+_PERMISSION = "permission_error"
+_NOT_FOUND = "not_found_error"
+_CONFLICT = "conflict_error"
+_RATE = "rate_limit_error"
+_UPSTREAM = "upstream_error"
+_SERVER = "server_error"
+_CLIENT = "client_error"
+
+_NEW_TOKEN = "Ask the server's operator for a token, or on your own machine run `mesh-server dev` again."
+
+CODES: dict[str, Code] = {
+    # The request itself
+    "invalid_request": Code(400, _INVALID, ("Compare the request with /openapi.json on the server.",)),
+    "invalid_json": Code(
+        400,
+        _INVALID,
+        ("Send one JSON object, encoded as UTF-8.", "With curl, quote the body in single quotes."),
+    ),
+    "invalid_http": Code(400, _INVALID, ("Check the client or the proxy that wrote this request.",)),
+    "body_too_large": Code(
+        413, _INVALID, ("Send less in one request; images can be given as a URL or scaled down.",)
+    ),
+    "headers_too_large": Code(431, _INVALID, ("Remove large cookies or custom headers.",)),
+    "host_not_allowed": Code(
+        421,
+        _INVALID,
+        ("Use the server's own address.", "The operator can add this name to MESH_ALLOWED_HOSTS."),
+    ),
+    "route_not_found": Code(
+        404, _NOT_FOUND, ("Check the address; /openapi.json lists every path of this server.",)
+    ),
+    "method_not_allowed": Code(405, _INVALID, ("Use a method that the `allow` header names.",)),
+    # Who is calling
+    "token_missing": Code(
+        401,
+        _AUTH,
+        ("Send `Authorization: Bearer <token>`.", "In Python, set MESH_AUTH_TOKEN or pass auth_token=."),
+    ),
+    "token_invalid": Code(401, _AUTH, ("Check that the whole token was copied.", _NEW_TOKEN)),
+    "token_expired": Code(401, _AUTH, (_NEW_TOKEN,)),
+    "token_revoked": Code(401, _AUTH, (_NEW_TOKEN,)),
+    "scope_missing": Code(403, _PERMISSION, ("Use a token that has the scope named in the message.",)),
+    # Keys
+    "key_not_found": Code(
+        404,
+        _NOT_FOUND,
+        ("List your keys to see their names.", "A deleted key can be restored while its window lasts."),
+    ),
+    "key_exists": Code(409, _CONFLICT, ("Leave out `If-None-Match` to store a new version.",)),
+    "key_not_deleted": Code(409, _CONFLICT, ("The key is in use already: there is nothing to restore.",)),
+    "revision_conflict": Code(
+        412, _CONFLICT, ("Read the key again and repeat the change on what it is now.",)
+    ),
+    "key_too_large": Code(413, _INVALID, ("A value may have at most 65,536 bytes.",)),
+    # Models and providers
+    "model_not_found": Code(
+        400, _INVALID, ("Use one of the names in the message.", "`GET /v1/models` lists what you can use.")
+    ),
+    "provider_not_found": Code(
+        400, _INVALID, ("Use one of the providers in the message, or leave `provider` out.",)
+    ),
+    "provider_key_missing": Code(
+        400,
+        _INVALID,
+        (
+            "Store a key for the provider under the name in the message: mesh.store_key(name, value).",
+            "The operator can give the server a key of its own.",
+        ),
+    ),
+    "unsupported_feature": Code(400, _INVALID, ("Leave out the field named in the message.",)),
+    "provider_auth_failed": Code(
+        424, _UPSTREAM, ("The provider refused the stored key: store a valid one under the same name.",)
+    ),
+    "provider_rejected": Code(
+        400, _UPSTREAM, ("The provider refused the request: its reason is in the message.",)
+    ),
+    "provider_rate_limited": Code(
+        429, _RATE, ("Wait as long as Retry-After says, then try again.",), retryable=True
+    ),
+    "provider_quota_exceeded": Code(402, _UPSTREAM, ("Add credit or raise the limit at the provider.",)),
+    "provider_failed": Code(
+        502, _UPSTREAM, ("Try again; if it lasts, look at the provider's status page.",), retryable=True
+    ),
+    "provider_unavailable": Code(
+        503,
+        _UPSTREAM,
+        ("Check that the provider's address is right and that it is running.",),
+        retryable=True,
+    ),
+    "provider_timeout": Code(
+        504, _UPSTREAM, ("Try again, with a smaller request or a longer timeout.",), retryable=True
+    ),
+    "model_not_installed": Code(
+        400,
+        _INVALID,
+        ("Fetch it with `mesh-server model pull NAME`.", "See what is there with `mesh-server model list`."),
+    ),
+    "local_model_failed": Code(
+        503,
+        _UPSTREAM,
+        (
+            "Look at local-model.log in the server's data folder.",
+            "Fetch the file again: `mesh-server model pull NAME`.",
+        ),
+        retryable=True,
+    ),
+    # The server
+    "deadline_exceeded": Code(504, _SERVER, ("Give the call more time.",), retryable=True),
+    "database_unavailable": Code(
+        503,
+        _SERVER,
+        ("Try again shortly; the operator finds the cause with `mesh-server doctor`.",),
+        retryable=True,
+    ),
+    "storage_read_only": Code(
+        503, _SERVER, ("The operator must make the data folder writable or free some space.",), retryable=True
+    ),
+    "vault_damaged": Code(
+        500,
+        _SERVER,
+        ("Restore a backup: stored data does not open with this server's keys.", "Run `mesh-server doctor`."),
+    ),
+    "internal_error": Code(500, _SERVER, ("Report it to the operator with the request id.",)),
+    # The client's own
+    "not_logged_in": Code(
+        None,
+        _AUTH,
+        (
+            "Start a server of your own with `mesh-server dev`: it logs you in.",
+            "For a script or a service set MESH_AUTH_TOKEN or pass auth_token=.",
+        ),
+    ),
+    "server_not_configured": Code(
+        None,
+        _CLIENT,
+        ("Set MESH_API_URL to your server's address.", "Or start one here with `mesh-server dev`."),
+    ),
+    "server_insecure": Code(
+        None,
+        _CLIENT,
+        ("Use an https:// address.", "allow_insecure=True accepts plain http for a network you trust."),
+    ),
+    "profile_invalid": Code(
+        None, _CLIENT, ("Mend the profile file named in the message, or delete it and log in again.",)
+    ),
+    "connection_failed": Code(
+        None,
+        _CLIENT,
+        (
+            "Check that the server is running and that the address is right.",
+            "Check proxies and firewalls between here and there.",
+        ),
+        retryable=True,
+    ),
+    "timeout": Code(None, _CLIENT, ("Try again, or give the call more time with timeout=.",), retryable=True),
+    "stream_truncated": Code(
+        None,
+        _CLIENT,
+        ("The answer is not complete: ask again.", "Check the server's log by the request id."),
+        retryable=True,
+    ),
+    "answer_invalid": Code(
+        None, _CLIENT, ("Check that the address is a Mesh server and not a web page or a proxy.",)
+    ),
+    "all_endpoints_failed": Code(
+        None,
+        _CLIENT,
+        (
+            "Check that the address is a Mesh server.",
+            "Check that the server has the endpoints named in the details.",
+        ),
+    ),
+    "registration_failed": Code(
+        None,
+        _CLIENT,
+        (
+            "Try calling the auth profile endpoint directly first",
+            "Verify your authentication token is valid",
+            "Check that the server URL is correct",
+        ),
+    ),
+    "client_closed": Code(None, _CLIENT, ("Make a new client: this one was closed.",)),
+}

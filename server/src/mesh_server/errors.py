@@ -1,0 +1,284 @@
+"""Every failure that the server can answer with, in one tree.
+
+Each class has a stable code; HTTP status and advice come from the table both sides share
+(`mesh_protocol.codes`). Messages are for people and never hold a secret.
+"""
+
+from collections.abc import Mapping
+from typing import Any, ClassVar
+
+from mesh_protocol.codes import CODES
+
+
+class MeshError(Exception):
+    """A failure with a code, to be answered or printed.
+
+    Args:
+        message: one sentence: what was wrong.
+        details: facts for a program (JSON values only), never a secret.
+        advice: what to do, where it is more exact than the advice of the code.
+        retry_after: seconds after which another try makes sense.
+    """
+
+    code: ClassVar[str] = "internal_error"
+
+    def __init__(
+        self,
+        message: str,
+        *,
+        details: Mapping[str, Any] | None = None,
+        advice: tuple[str, ...] | None = None,
+        retry_after: float | None = None,
+    ) -> None:
+        super().__init__(message)
+        self.message = message
+        self.details = dict(details) if details else None
+        self._advice = advice
+        self.retry_after = retry_after
+
+    @property
+    def status(self) -> int:
+        """The HTTP status of this failure."""
+        return CODES[self.code].status or 500
+
+    @property
+    def type(self) -> str:
+        """The family of this failure."""
+        return CODES[self.code].type
+
+    @property
+    def advice(self) -> tuple[str, ...]:
+        """What a person can do, one step each."""
+        return self._advice if self._advice is not None else CODES[self.code].advice
+
+
+class InvalidRequest(MeshError):
+    """The request's content is not what this endpoint takes."""
+
+    code = "invalid_request"
+
+
+class InvalidJSON(MeshError):
+    """The body is not a JSON object."""
+
+    code = "invalid_json"
+
+
+class BodyTooLarge(MeshError):
+    """The body is over the limit."""
+
+    code = "body_too_large"
+
+
+class HeadersTooLarge(MeshError):
+    """Request line and headers are over the limit."""
+
+    code = "headers_too_large"
+
+
+class InvalidHTTP(MeshError):
+    """The bytes received are not an HTTP request that this server reads."""
+
+    code = "invalid_http"
+
+
+class HostNotAllowed(MeshError):
+    """The Host header names a host that is not this server (DNS rebinding)."""
+
+    code = "host_not_allowed"
+
+
+class RouteNotFound(MeshError):
+    """No endpoint has this path."""
+
+    code = "route_not_found"
+
+
+class MethodNotAllowed(MeshError):
+    """The path is there, the method is not."""
+
+    code = "method_not_allowed"
+
+
+class TokenMissing(MeshError):
+    """No credential came with the request."""
+
+    code = "token_missing"
+
+
+class TokenInvalid(MeshError):
+    """The credential is not one of this server's."""
+
+    code = "token_invalid"
+
+
+class TokenExpired(MeshError):
+    """The credential was good once."""
+
+    code = "token_expired"
+
+
+class TokenRevoked(MeshError):
+    """The credential was taken back."""
+
+    code = "token_revoked"
+
+
+class ScopeMissing(MeshError):
+    """The credential is good, but not for this."""
+
+    code = "scope_missing"
+
+
+class KeyNotFound(MeshError):
+    """No such key for this principal: absent, deleted or somebody else's look the same."""
+
+    code = "key_not_found"
+
+
+class KeyExists(MeshError):
+    """`If-None-Match: *` on a key that is there."""
+
+    code = "key_exists"
+
+
+class KeyNotDeleted(MeshError):
+    """A restore of a key that was not deleted."""
+
+    code = "key_not_deleted"
+
+
+class RevisionConflict(MeshError):
+    """`If-Match` names another revision than the current one."""
+
+    code = "revision_conflict"
+
+
+class KeyTooLarge(MeshError):
+    """The value is over the limit."""
+
+    code = "key_too_large"
+
+
+class ModelNotFound(MeshError):
+    """No provider of this server has the model."""
+
+    code = "model_not_found"
+
+
+class ModelNotInstalled(MeshError):
+    """A local model whose weights are not on this machine."""
+
+    code = "model_not_installed"
+
+
+class ProviderNotFound(MeshError):
+    """No provider of that name is configured."""
+
+    code = "provider_not_found"
+
+
+class ProviderKeyMissing(MeshError):
+    """Neither the caller's vault nor the server has a key for the provider."""
+
+    code = "provider_key_missing"
+
+
+class UnsupportedFeature(MeshError):
+    """The request asks for something that the target can't do."""
+
+    code = "unsupported_feature"
+
+
+class ProviderAuthFailed(MeshError):
+    """The provider refused its key."""
+
+    code = "provider_auth_failed"
+
+
+class ProviderRejected(MeshError):
+    """The provider refused the request itself."""
+
+    code = "provider_rejected"
+
+
+class ProviderRateLimited(MeshError):
+    """The provider's own limit is reached."""
+
+    code = "provider_rate_limited"
+
+
+class ProviderQuotaExceeded(MeshError):
+    """The account at the provider has no credit left."""
+
+    code = "provider_quota_exceeded"
+
+
+class ProviderFailed(MeshError):
+    """The provider answered with a failure of its own, or with nonsense."""
+
+    code = "provider_failed"
+
+
+class ProviderUnavailable(MeshError):
+    """The provider can't be reached or is overloaded."""
+
+    code = "provider_unavailable"
+
+
+class ProviderTimeout(MeshError):
+    """The provider did not answer, or stopped answering, in time."""
+
+    code = "provider_timeout"
+
+
+class LocalModelFailed(MeshError):
+    """The local model's process did not start or died."""
+
+    code = "local_model_failed"
+
+
+class DeadlineExceeded(MeshError):
+    """The caller's own deadline passed."""
+
+    code = "deadline_exceeded"
+
+
+class DatabaseUnavailable(MeshError):
+    """The database can't be used now."""
+
+    code = "database_unavailable"
+
+
+class StorageReadOnly(MeshError):
+    """The database can be read but not written: read-only or full."""
+
+    code = "storage_read_only"
+
+
+class VaultDamaged(MeshError):
+    """A stored blob does not open: wrong key, or changed bytes."""
+
+    code = "vault_damaged"
+
+
+class InternalError(MeshError):
+    """A defect of the server; the cause is in its log under the request id."""
+
+    code = "internal_error"
+
+
+class StartupError(Exception):
+    """The server or a command can't do its work, for a reason that its operator can mend.
+
+    Printed as one sentence without a traceback.
+
+    Args:
+        message: what is wrong and what to do, in one or two sentences.
+        exit_status: as server-contract.md lists them (1 failed, 3 not allowed, 4 not found, 5 unavailable).
+    """
+
+    def __init__(self, message: str, *, exit_status: int = 1) -> None:
+        super().__init__(message)
+        self.message = message
+        self.exit_status = exit_status
