@@ -14,7 +14,7 @@ import msgspec
 
 from mesh_protocol.wire import MAX_BODY_BYTES
 from mesh_server.accounts.models import Principal
-from mesh_server.errors import BodyTooLarge, InvalidJSON, InvalidRequest, MeshError
+from mesh_server.errors import BodyTooLarge, InvalidJSON, InvalidRequest, MeshError, MethodNotAllowed
 
 Scope = MutableMapping[str, Any]
 Message = MutableMapping[str, Any]
@@ -141,7 +141,7 @@ def decode_json(body: bytes, decoder: msgspec.json.Decoder[T]) -> T:
     try:
         return decoder.decode(body)
     except msgspec.ValidationError as problem:
-        # msgspec names the place and the expected type, never the value that it found there
+        # msgspec names the place and the expected type; of what it found there, at most the name of a member
         raise InvalidRequest(f"The body does not fit: {problem}.") from None
     except RecursionError:
         raise InvalidJSON("The JSON body is nested too deeply.") from None
@@ -183,8 +183,10 @@ def error_body(error: MeshError, request_id: str) -> dict[str, Any]:
 
 
 def error_headers(error: MeshError) -> list[tuple[bytes, bytes]]:
-    """Return the headers that belong to an error: when to come back, and how to say who one is."""
+    """Return the headers that belong to an error, as RFC 9110 asks for them."""
     headers: list[tuple[bytes, bytes]] = []
+    if isinstance(error, MethodNotAllowed):
+        headers.append((b"allow", ", ".join(error.allowed).encode()))
     if error.retry_after is not None:
         headers.append((b"retry-after", str(max(1, round(error.retry_after))).encode()))
     if error.status == 401:

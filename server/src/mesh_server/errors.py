@@ -4,7 +4,7 @@ Each class has a stable code; HTTP status and advice come from the table both si
 (`mesh_protocol.codes`). Messages are for people and never hold a secret.
 """
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any, ClassVar
 
 from mesh_protocol.codes import CODES
@@ -95,9 +95,18 @@ class RouteNotFound(MeshError):
 
 
 class MethodNotAllowed(MeshError):
-    """The path is there, the method is not."""
+    """The path is there, the method is not.
+
+    Args:
+        message: one sentence.
+        allowed: the methods that the path takes.
+    """
 
     code = "method_not_allowed"
+
+    def __init__(self, message: str, *, allowed: Sequence[str]) -> None:
+        super().__init__(message, details={"allow": list(allowed)})
+        self.allowed = list(allowed)
 
 
 class TokenMissing(MeshError):

@@ -2,6 +2,7 @@
 
 import os
 import time
+from base64 import b32encode
 
 
 def uuid7() -> str:
@@ -17,3 +18,8 @@ def uuid7() -> str:
 def now_us() -> int:
     """Return the time in microseconds since 1970-01-01 UTC."""
     return time.time_ns() // 1000
+
+
+def request_id() -> str:
+    """Return a new request id: `req_` and 16 characters of randomness."""
+    return "req_" + b32encode(os.urandom(10)).decode().lower()

@@ -1,0 +1,204 @@
+"""What every request passes: its id, the Host check, the way to its endpoint, who is calling, one log line.
+
+Denies by default: an endpoint that does not say PUBLIC is reached only with a valid credential of its scope.
+"""
+
+import time
+from collections.abc import Sequence
+from urllib.parse import unquote
+
+import structlog
+from starlette.routing import Route, Router
+
+from mesh_server import telemetry
+from mesh_server.accounts.service import Accounts
+from mesh_server.asgi import (
+    ANY,
+    PUBLIC,
+    ClientGone,
+    Endpoint,
+    ErrorWriter,
+    Message,
+    Receive,
+    Request,
+    Scope,
+    Send,
+    send_error,
+)
+from mesh_server.errors import (
+    HostNotAllowed,
+    InternalError,
+    InvalidRequest,
+    MeshError,
+    MethodNotAllowed,
+    RouteNotFound,
+)
+from mesh_server.ids import request_id
+
+_log = structlog.get_logger("mesh.request")
+
+
+class _Path:
+    """All methods of one path; what the router finds."""
+
+    def __init__(self, path: str, methods: dict[str, Endpoint]) -> None:
+        self.path = path
+        self.methods = methods
+
+    async def __call__(self, scope: Scope, _receive: Receive, _send: Send) -> None:
+        """Leave a note of having been found; the guard goes on from there."""
+        scope["mesh.found"] = self
+
+
+class Answer:
+    """The ASGI send of one request: adds the headers that every answer has, and remembers what was sent."""
+
+    __slots__ = ("_request_id", "_send", "status")
+
+    def __init__(self, send: Send, request_id: str) -> None:
+        self._send = send
+        self._request_id = request_id
+        self.status = 0
+
+    async def __call__(self, message: Message) -> None:
+        """Send one ASGI message."""
+        if message["type"] == "http.response.start":
+            self.status = message["status"]
+            message["headers"] = [
+                *message["headers"],
+                (b"x-request-id", self._request_id.encode()),
+                (b"x-content-type-options", b"nosniff"),
+            ]
+        await self._send(message)
+
+
+class Guard:
+    """The ASGI application.
+
+    Args:
+        endpoints: everything that is served.
+        accounts: verifies credentials.
+        allowed_hosts: lower-case host names that a request may name; `*` allows every one.
+    """
+
+    def __init__(
+        self, endpoints: Sequence[Endpoint], accounts: Accounts, *, allowed_hosts: frozenset[str]
+    ) -> None:
+        self._accounts = accounts
+        self._allowed_hosts = allowed_hosts
+        self._seen_hosts: set[bytes] = set()
+        paths: dict[str, dict[str, Endpoint]] = {}
+        for endpoint in endpoints:
+            paths.setdefault(endpoint.path, {})[endpoint.method] = endpoint
+        self._hot = {path: methods for path, methods in paths.items() if any(e.hot for e in methods.values())}
+        self._router = Router(
+            [Route(path, _Path(path, methods)) for path, methods in paths.items()], redirect_slashes=False
+        )
+        # An unknown path under /v1/ answers in the format of the surface that lives there.
+        self._v1_error = next((e.send_error for e in endpoints if e.path.startswith("/v1/")), send_error)
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Serve one request; an exception never leaves."""
+        if scope["type"] != "http":
+            return
+        started = time.perf_counter()
+        request = Request(scope, receive, request_id())
+        answer = Answer(send, request.request_id)
+        endpoint: Endpoint | None = None
+        failure: MeshError | None = None
+        write_error = self._v1_error if scope["raw_path"].startswith(b"/v1/") else send_error
+        try:
+            self._check_host(request)
+            endpoint = await self._find(request)
+            write_error = endpoint.send_error
+            await self._authenticate(request, endpoint)
+            await endpoint.handler(request, answer)
+        except ClientGone:
+            pass
+        except MeshError as problem:
+            failure = problem
+        except Exception as problem:  # noqa: BLE001 - the last place: logged in full, answered as our defect
+            _log.error("defect", request_id=request.request_id, **telemetry.describe(problem))
+            failure = InternalError("The server failed at this request; nothing more is known here.")
+        if failure is not None:
+            await self._answer_failure(failure, answer, write_error, request)
+        _log_line(request, endpoint, answer, failure, started)
+
+    async def _answer_failure(
+        self, failure: MeshError, answer: Answer, write_error: ErrorWriter, request: Request
+    ) -> None:
+        if answer.status:
+            # Too late for an error answer: an unfinished one makes the transport close the connection,
+            # so that the client sees that something is missing.
+            return
+        await write_error(answer, failure, request.request_id)
+
+    def _check_host(self, request: Request) -> None:
+        host = request.header(b"host") or b""
+        if host in self._seen_hosts:
+            return
+        name = host.decode("latin-1").lower()
+        name = name[: name.find("]") + 1] if name.startswith("[") else name.partition(":")[0]
+        if "*" not in self._allowed_hosts and name not in self._allowed_hosts:
+            raise HostNotAllowed(
+                "The request's Host header names a host that this server does not answer for."
+            )
+        if len(self._seen_hosts) < 64:  # ports vary: remember some, not whatever anyone sends
+            self._seen_hosts.add(host)
+
+    async def _find(self, request: Request) -> Endpoint:
+        scope = request.scope
+        raw_path: str = scope["raw_path"].decode("ascii", "replace")
+        while "//" in raw_path:  # a base URL with a trailing slash
+            raw_path = raw_path.replace("//", "/")
+        methods = self._hot.get(raw_path)
+        path = raw_path
+        if methods is None:
+            # Matched before decoding, so that an encoded slash stays inside its parameter.
+            inner: Scope = {"type": "http", "path": raw_path, "root_path": "", "method": scope["method"]}
+            await self._router(inner, request.receive, _ignore)
+            found: _Path | None = inner.get("mesh.found")
+            if found is None:
+                raise RouteNotFound("There is nothing at this path.")
+            methods, path = found.methods, found.path
+            request.path_params = {name: _decode(value) for name, value in inner["path_params"].items()}
+        endpoint = methods.get(scope["method"])
+        if endpoint is None:
+            raise MethodNotAllowed(f"{path} takes {', '.join(sorted(methods))}.", allowed=sorted(methods))
+        return endpoint
+
+    async def _authenticate(self, request: Request, endpoint: Endpoint) -> None:
+        if endpoint.access == PUBLIC:
+            return
+        principal = await self._accounts.authenticate(
+            request.header(b"authorization"), request.header(b"x-api-key")
+        )
+        if endpoint.access != ANY:
+            principal.require(endpoint.access)
+        request.principal = principal
+
+
+def _decode(value: str) -> str:
+    try:
+        return unquote(value, errors="strict")
+    except UnicodeDecodeError as problem:
+        raise InvalidRequest("The path is not valid percent-encoded UTF-8.") from problem
+
+
+async def _ignore(_message: Message) -> None:
+    """Swallow the router's own not-found answer; the guard writes ours."""
+
+
+def _log_line(
+    request: Request, endpoint: Endpoint | None, answer: Answer, failure: MeshError | None, started: float
+) -> None:
+    write = _log.warning if answer.status >= 500 else _log.info
+    write(
+        "request",
+        method=request.scope["method"],
+        route=endpoint.path if endpoint else None,  # the pattern: a path may hold the name of a key
+        status=answer.status or None,
+        code=failure.code if failure else None,
+        ms=round((time.perf_counter() - started) * 1000, 1),
+        request_id=request.request_id,
+    )

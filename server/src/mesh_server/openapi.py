@@ -1,0 +1,132 @@
+"""The OpenAPI document, made from the same table of endpoints that serves the requests."""
+
+import re
+from collections.abc import Iterable, Sequence
+from http import HTTPStatus
+from typing import Any
+
+import msgspec
+
+from mesh_protocol.codes import CODES
+from mesh_server import __version__
+from mesh_server.asgi import PUBLIC, Endpoint
+
+_PARAMETER = re.compile(r"{(\w+)}")
+_EVERYWHERE = ("invalid_request", "host_not_allowed", "internal_error")
+_WITH_BODY = ("invalid_json", "body_too_large")
+_WITH_TOKEN = ("token_missing", "token_invalid", "token_expired", "token_revoked", "scope_missing")
+
+
+class ErrorContent(msgspec.Struct):
+    """What went wrong."""
+
+    code: str
+    message: str
+    type: str
+    troubleshooting: list[str]
+    details: dict[str, Any] | None = None
+
+
+class ErrorAnswer(msgspec.Struct):
+    """The body of every error of Mesh's own surface."""
+
+    success: bool
+    error: ErrorContent
+    request_id: str
+
+
+def document(endpoints: Sequence[Endpoint], *, server_url: str) -> dict[str, Any]:
+    """Return the OpenAPI 3.1 document of the endpoints."""
+    types = [
+        found for endpoint in endpoints for found in (endpoint.body, endpoint.answer) if found is not None
+    ]
+    schemas, components = msgspec.json.schema_components(
+        [*types, ErrorAnswer], ref_template="#/components/schemas/{name}"
+    )
+    known = dict(zip(map(id, types), schemas, strict=False))
+    paths: dict[str, dict[str, Any]] = {}
+    for endpoint in endpoints:
+        paths.setdefault(endpoint.path, {})[endpoint.method.lower()] = _operation(endpoint, known)
+    return {
+        "openapi": "3.1.0",
+        "info": {
+            "title": "Mesh",
+            "version": __version__,
+            "summary": "One login for every AI model: vault, proofs and gateway.",
+            "license": {"name": "MIT", "identifier": "MIT"},
+        },
+        "servers": [{"url": server_url}],
+        "paths": dict(sorted(paths.items())),
+        "components": {
+            "schemas": components,
+            "securitySchemes": {
+                "bearer": {"type": "http", "scheme": "bearer", "description": "An API token, `mesh_…`."},
+                "apiKey": {"type": "apiKey", "in": "header", "name": "x-api-key"},
+            },
+        },
+    }
+
+
+def _operation(endpoint: Endpoint, known: dict[int, Any]) -> dict[str, Any]:
+    operation: dict[str, Any] = {
+        "summary": endpoint.summary,
+        "operationId": _operation_id(endpoint),
+        "parameters": _parameters(endpoint),
+        "responses": {str(endpoint.status): _answer(endpoint, known), **_errors(endpoint)},
+        "security": [] if endpoint.access == PUBLIC else [{"bearer": []}, {"apiKey": []}],
+    }
+    if endpoint.body is not None:
+        operation["requestBody"] = {
+            "required": True,
+            "content": {"application/json": {"schema": known[id(endpoint.body)]}},
+        }
+    return operation
+
+
+def _operation_id(endpoint: Endpoint) -> str:
+    words = re.sub(r"\W+", "_", endpoint.path).strip("_")
+    return f"{endpoint.method.lower()}_{words}"
+
+
+def _parameters(endpoint: Endpoint) -> list[dict[str, Any]]:
+    found: list[dict[str, Any]] = [
+        {"name": name, "in": "path", "required": True, "schema": {"type": "string"}}
+        for name in _PARAMETER.findall(endpoint.path)
+    ]
+    found += [
+        {
+            "name": parameter.name,
+            "in": parameter.location,
+            "required": False,
+            "description": parameter.description,
+            "schema": msgspec.json.schema(parameter.schema),
+        }
+        for parameter in endpoint.parameters
+    ]
+    return found
+
+
+def _answer(endpoint: Endpoint, known: dict[int, Any]) -> dict[str, Any]:
+    answer: dict[str, Any] = {"description": HTTPStatus(endpoint.status).phrase}
+    if endpoint.answer is not None:
+        answer["content"] = {endpoint.content_type: {"schema": known[id(endpoint.answer)]}}
+    return answer
+
+
+def _errors(endpoint: Endpoint) -> dict[str, Any]:
+    codes: Iterable[str] = (
+        *endpoint.errors,
+        *_EVERYWHERE,
+        *(_WITH_BODY if endpoint.body is not None else ()),
+        *(_WITH_TOKEN if endpoint.access != PUBLIC else ()),
+    )
+    by_status: dict[int, list[str]] = {}
+    for code in dict.fromkeys(codes):
+        by_status.setdefault(CODES[code].status or 500, []).append(code)
+    return {
+        str(status): {
+            "description": ", ".join(f"`{code}`" for code in sorted(names)),
+            "content": {"application/json": {"schema": {"$ref": "#/components/schemas/ErrorAnswer"}}},
+        }
+        for status, names in sorted(by_status.items())
+    }
