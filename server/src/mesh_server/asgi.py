@@ -1,6 +1,6 @@
 """The few lines between raw ASGI and a handler: read a body, answer JSON, answer an error.
 
-Hot paths are plain ASGI handlers (design.md, web framework); what they share with the control plane is here.
+Hot paths are plain ASGI handlers; what they share with the control plane is here (docs/adr/0003).
 A handler gets a `Request`, answers through the ASGI `send` it was handed, and may raise a `MeshError`
 at any time before its answer has begun.
 """
@@ -168,7 +168,7 @@ async def send_json(send: Send, value: object, *, status: int = 200, headers: He
 
 
 def error_body(error: MeshError, request_id: str) -> dict[str, Any]:
-    """Return the error body of server-contract.md."""
+    """Return the error body of Mesh's own surface (docs/reference/errors.md)."""
     return {
         "success": False,
         "error": {
@@ -195,7 +195,7 @@ def error_headers(error: MeshError) -> list[tuple[bytes, bytes]]:
 
 
 async def send_error(send: Send, error: MeshError, request_id: str) -> None:
-    """Answer with the error body of server-contract.md."""
+    """Answer with the error body of Mesh's own surface."""
     await send_json(send, error_body(error, request_id), status=error.status, headers=error_headers(error))
 
 

@@ -284,7 +284,7 @@ class StartupError(Exception):
 
     Args:
         message: what is wrong and what to do, in one or two sentences.
-        exit_status: as server-contract.md lists them (1 failed, 3 not allowed, 4 not found, 5 unavailable).
+        exit_status: 1 failed, 3 not allowed, 4 not found, 5 unavailable.
     """
 
     def __init__(self, message: str, *, exit_status: int = 1) -> None:

@@ -1,4 +1,4 @@
-"""Unambiguous encodings for everything that is hashed, authenticated or bound (zk.md section 1)."""
+"""Unambiguous encodings for everything that is hashed, authenticated or bound."""
 
 
 def le(number: int, width: int) -> bytes:
