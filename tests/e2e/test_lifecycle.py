@@ -114,8 +114,8 @@ def test_the_profile_leaves_a_persons_own_settings_alone(machine):
 def test_only_their_owner_can_read_the_secret_files(machine):
     machine.start("--no-model")
     files = [machine.data_dir / "master.key", machine.config_dir / machine.profile["token_file"]]
-    assert [stat.S_IMODE(os.stat(file).st_mode) for file in files] == [0o600, 0o600]
-    assert stat.S_IMODE(os.stat(machine.data_dir).st_mode) == 0o700
+    assert [stat.S_IMODE(file.stat().st_mode) for file in files] == [0o600, 0o600]
+    assert stat.S_IMODE(machine.data_dir.stat().st_mode) == 0o700
 
 
 def test_no_file_and_no_log_holds_a_stored_secret_or_the_token(machine):

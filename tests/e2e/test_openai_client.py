@@ -14,7 +14,9 @@ QUESTION = [{"role": "user", "content": "Say hello."}]
 
 
 def test_it_chats_with_the_local_model(client, mesh_server):
-    answer = client.chat.completions.create(model=mesh_server.profile["default_model"], messages=QUESTION, max_tokens=12)
+    answer = client.chat.completions.create(
+        model=mesh_server.profile["default_model"], messages=QUESTION, max_tokens=12
+    )
     assert answer.choices[0].message.content
     assert answer.choices[0].finish_reason in {"stop", "length"}
     assert answer.usage.completion_tokens > 0

@@ -205,7 +205,9 @@ def test_a_revoked_token(mesh_server):
 def test_a_token_without_the_scope(mesh_server):
     made = call(mesh_server, "POST", "/api/v1/tokens", json.dumps({"name": "t", "scopes": ["keys:read"]}).encode())
     token = made[2]["token"]
-    refused(call(mesh_server, "PUT", "/api/v1/keys/a", b'{"value": "b"}', token=token), 403, "scope_missing", "keys:write")
+    refused(
+        call(mesh_server, "PUT", "/api/v1/keys/a", b'{"value": "b"}', token=token), 403, "scope_missing", "keys:write"
+    )
     refused(call(mesh_server, "POST", CHAT, b'{"message": "hi"}', token=token), 403, "scope_missing", "chat")
 
 

@@ -7,26 +7,20 @@ import tomllib
 from pathlib import Path
 
 import pytest
-from mesh_protocol.codes import CODES
 
 import mesh_server.errors as server_errors
+from mesh_protocol.codes import CODES
 
 ROOT = Path(__file__).resolve().parents[2]
 
 
 def files(*patterns: str) -> list[Path]:
-    listed = subprocess.run(
-        ["git", "ls-files", *patterns], cwd=ROOT, capture_output=True, text=True, check=True
-    )
+    listed = subprocess.run(["git", "ls-files", *patterns], cwd=ROOT, capture_output=True, text=True, check=True)
     return [ROOT / name for name in listed.stdout.split("\n") if name and (ROOT / name).is_file()]
 
 
 def test_python_files_stay_under_400_lines():
-    long = {
-        str(f.relative_to(ROOT)): n
-        for f in files("*.py", "dev")
-        if (n := len(f.read_text().splitlines())) > 400
-    }
+    long = {str(f.relative_to(ROOT)): n for f in files("*.py", "dev") if (n := len(f.read_text().splitlines())) > 400}
     assert not long
 
 
@@ -38,11 +32,12 @@ def test_no_unfinished_ends():
 
 
 def test_every_relative_link_in_the_docs_leads_somewhere():
-    broken = []
-    for page in files("*.md"):
-        for target in re.findall(r"\]\(([^)#:]+)(?:#[^)]*)?\)", page.read_text("utf-8")):
-            if not (page.parent / target).exists():
-                broken.append(f"{page.relative_to(ROOT)}: {target}")
+    broken = [
+        f"{page.relative_to(ROOT)}: {target}"
+        for page in files("*.md")
+        for target in re.findall(r"\]\(([^)#:]+)(?:#[^)]*)?\)", page.read_text("utf-8"))
+        if not (page.parent / target).exists()
+    ]
     assert not broken
 
 
@@ -77,9 +72,7 @@ def test_every_setting_is_documented():
 
 def test_every_error_class_has_a_code_of_the_table_and_no_two_the_same():
     classes = [
-        c
-        for c in vars(server_errors).values()
-        if isinstance(c, type) and issubclass(c, server_errors.MeshError)
+        c for c in vars(server_errors).values() if isinstance(c, type) and issubclass(c, server_errors.MeshError)
     ]
     codes = [c.code for c in classes if c is not server_errors.MeshError]
     assert len(codes) == len(set(codes))

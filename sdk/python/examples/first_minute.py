@@ -93,9 +93,7 @@ class FirstMinute:
         """Ask once more, this time for a whole answer."""
         question = "What is the capital of France?"
         self.console.print(f"> {question}", style="dim")
-        answer = self.client.chat(
-            question, system="You answer in one short sentence.", max_tokens=self.max_tokens
-        )
+        answer = self.client.chat(question, system="You answer in one short sentence.", max_tokens=self.max_tokens)
         expect(answer["success"], str(answer.get("error")))
         self.console.print(str(answer), markup=False, highlight=False)
         expect(bool(answer.content.strip()), "the answer is empty")
@@ -137,9 +135,7 @@ class FirstMinute:
         """Ask a provider for which nobody has stored a key."""
         answer = self.client.chat("Hello?", provider="openai", model="gpt-4o")
         expect(not answer.get("success", True), "a call without a key for its provider succeeded")
-        expect(
-            answer["code"] == "provider_key_missing", f"it failed with {answer['code']}: {answer['error']}"
-        )
+        expect(answer["code"] == "provider_key_missing", f"it failed with {answer['code']}: {answer['error']}")
         self.console.print(f"Error: {answer['error']}", style="yellow", highlight=False)
         for step in answer["troubleshooting"]:
             self.console.print(f"  - {step}", style="yellow", highlight=False)

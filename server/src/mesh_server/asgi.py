@@ -131,9 +131,7 @@ class Request:
 
 
 def _too_large() -> BodyTooLarge:
-    return BodyTooLarge(
-        f"The body is larger than {MAX_BODY_BYTES // 1024 // 1024} MiB, the limit of this server."
-    )
+    return BodyTooLarge(f"The body is larger than {MAX_BODY_BYTES // 1024 // 1024} MiB, the limit of this server.")
 
 
 def decode_json(body: bytes, decoder: msgspec.json.Decoder[T]) -> T:

@@ -81,9 +81,7 @@ class Guard:
         allowed_hosts: lower-case host names that a request may name; `*` allows every one.
     """
 
-    def __init__(
-        self, endpoints: Sequence[Endpoint], accounts: Accounts, *, allowed_hosts: frozenset[str]
-    ) -> None:
+    def __init__(self, endpoints: Sequence[Endpoint], accounts: Accounts, *, allowed_hosts: frozenset[str]) -> None:
         self._accounts = accounts
         self._allowed_hosts = allowed_hosts
         self._seen_hosts: set[bytes] = set()
@@ -140,9 +138,7 @@ class Guard:
         name = host.decode("latin-1").lower()
         name = name[: name.find("]") + 1] if name.startswith("[") else name.partition(":")[0]
         if "*" not in self._allowed_hosts and name not in self._allowed_hosts:
-            raise HostNotAllowed(
-                "The request's Host header names a host that this server does not answer for."
-            )
+            raise HostNotAllowed("The request's Host header names a host that this server does not answer for.")
         if len(self._seen_hosts) < 64:  # ports vary: remember some, not whatever anyone sends
             self._seen_hosts.add(host)
 
@@ -170,9 +166,7 @@ class Guard:
     async def _authenticate(self, request: Request, endpoint: Endpoint) -> None:
         if endpoint.access == PUBLIC:
             return
-        principal = await self._accounts.authenticate(
-            request.header(b"authorization"), request.header(b"x-api-key")
-        )
+        principal = await self._accounts.authenticate(request.header(b"authorization"), request.header(b"x-api-key"))
         if endpoint.access != ANY:
             principal.require(endpoint.access)
         request.principal = principal

@@ -11,6 +11,7 @@ import logging
 import signal
 import socket
 from collections.abc import Awaitable, Callable, Iterator
+from pathlib import Path
 from types import FrameType
 from typing import Any
 
@@ -169,9 +170,7 @@ def bind(host: str, port: int) -> list[socket.socket]:
     try:
         found = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE)
     except socket.gaierror as problem:
-        raise StartupError(
-            f"The host {host!r} has no address here; set MESH_HOST to one that has."
-        ) from problem
+        raise StartupError(f"The host {host!r} has no address here; set MESH_HOST to one that has.") from problem
     sockets: list[socket.socket] = []
     try:
         for family, _, _, _, address in dict.fromkeys(found):
@@ -212,9 +211,7 @@ def _bind_problem(problem: OSError, host: str, port: int) -> str:
             f"stop that one, or choose a port with --port or MESH_PORT."
         )
     if problem.errno == errno.EACCES:
-        return (
-            f"Port {port} needs rights that this user lacks; choose one above 1023 with --port or MESH_PORT."
-        )
+        return f"Port {port} needs rights that this user lacks; choose one above 1023 with --port or MESH_PORT."
     return f"Can't listen on {host} port {port}: {problem.strerror or problem}; check MESH_HOST."
 
 
@@ -223,6 +220,7 @@ async def serve(
     sockets: list[socket.socket],
     *,
     trusted_proxies: tuple[str, ...],
+    tls: tuple[Path, Path] | None,
     on_started: Callable[[], None],
 ) -> bool:
     """Serve until SIGINT or SIGTERM, then let running answers end.
@@ -231,10 +229,14 @@ async def serve(
         app: the ASGI application.
         sockets: listening sockets; closed at the end.
         trusted_proxies: addresses whose `X-Forwarded-*` headers are believed; none by default.
+        tls: certificate and key file, or None for plain HTTP.
         on_started: called once, when connections are accepted.
 
     Returns:
         Whether a person interrupted it (SIGINT).
+
+    Raises:
+        StartupError: if the certificate or its key can't be used.
     """
     for name in ("uvicorn.error", "uvicorn.access", "uvicorn"):
         logging.getLogger(name).setLevel(logging.CRITICAL)  # our own guard logs each request and each failure
@@ -250,7 +252,15 @@ async def serve(
         forwarded_allow_ips=list(trusted_proxies),
         timeout_keep_alive=75,
         timeout_graceful_shutdown=DRAIN_S,
+        ssl_certfile=tls[0] if tls else None,
+        ssl_keyfile=tls[1] if tls else None,
     )
+    try:
+        config.load()
+    except OSError as problem:  # ssl.SSLError is one, too
+        raise StartupError(
+            f"The certificate {tls[0] if tls else ''} or its key can't be used: {problem.strerror or problem}."
+        ) from problem
     server = Server(config, on_started)
     try:
         await server.serve(sockets=sockets)

@@ -65,9 +65,7 @@ def write(name: str, values: dict[str, str]) -> Path:
     profiles = document.setdefault("profiles", tomlkit.table(is_super_table=True))
     profile = profiles.setdefault(name, tomlkit.table()) if isinstance(profiles, Table) else None
     if not isinstance(profile, Table):
-        raise StartupError(
-            f"In {path}, `profiles.{name}` is not a table; mend or delete it, then start again."
-        )
+        raise StartupError(f"In {path}, `profiles.{name}` is not a table; mend or delete it, then start again.")
     profile.update({**values, "token_file": _token_file(name).name})
     write_private(path, tomlkit.dumps(document))
     return path

@@ -170,9 +170,7 @@ def load(flags: Mapping[str, object] | None = None, environment: Mapping[str, st
     file = _read_file(path) if path else ConfigFile()
     sources = _Sources(flags, environment, file)
 
-    data_dir = Path(
-        sources.text("data_dir") or platformdirs.user_data_dir("mesh", appauthor=False)
-    ).absolute()
+    data_dir = Path(sources.text("data_dir") or platformdirs.user_data_dir("mesh", appauthor=False)).absolute()
     host = sources.text("host", "127.0.0.1") or ""
     port = sources.number("port", DEFAULT_PORT, most=65535)
     public_url = _public_url(sources, host, port)
@@ -188,9 +186,7 @@ def load(flags: Mapping[str, object] | None = None, environment: Mapping[str, st
         master_key_file=Path(sources.text("master_key_file") or data_dir / "master.key"),
         server_id=sources.text("server_id") or f"mesh:{public_host.strip('[]')}",
         trusted_proxies=sources.words("trusted_proxies"),
-        allowed_hosts=frozenset(
-            {*LOOPBACK_NAMES, public_host, *(h.lower() for h in sources.words("allowed_hosts"))}
-        ),
+        allowed_hosts=frozenset({*LOOPBACK_NAMES, public_host, *(h.lower() for h in sources.words("allowed_hosts"))}),
         tls=_tls(sources),
         log_level=_one_of(sources, "log_level", tuple(LEVELS), "info"),
         log_format=_log_format(sources),
@@ -305,9 +301,7 @@ def _provider(sources: _Sources, environment: Mapping[str, str], table: Provider
         raise StartupError(f"The provider {table.name!r} needs a base_url.")
     base_url = base_url or _OPENAI
     check_url(base_url, f"base_url of the provider {table.name}")
-    variable = (
-        "OPENAI_API_KEY" if is_openai else f"MESH_PROVIDER_{re.sub(r'[.-]', '_', table.name.upper())}_API_KEY"
-    )
+    variable = "OPENAI_API_KEY" if is_openai else f"MESH_PROVIDER_{re.sub(r'[.-]', '_', table.name.upper())}_API_KEY"
     key_names = table.key_names
     if key_names is None:
         key_names = _usual_key_names(table.name, base_url)

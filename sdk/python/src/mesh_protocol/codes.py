@@ -33,7 +33,7 @@ _UPSTREAM = "upstream_error"
 _SERVER = "server_error"
 _CLIENT = "client_error"
 
-_NEW_TOKEN = "Ask the server's operator for a token, or on your own machine run `mesh-server dev` again."
+_RENEW = "Ask the server's operator for a token, or on your own machine run `mesh-server dev` again."
 
 CODES: dict[str, Code] = {
     # The request itself
@@ -44,18 +44,14 @@ CODES: dict[str, Code] = {
         ("Send one JSON object, encoded as UTF-8.", "With curl, quote the body in single quotes."),
     ),
     "invalid_http": Code(400, _INVALID, ("Check the client or the proxy that wrote this request.",)),
-    "body_too_large": Code(
-        413, _INVALID, ("Send less in one request; images can be given as a URL or scaled down.",)
-    ),
+    "body_too_large": Code(413, _INVALID, ("Send less in one request; images can be given as a URL or scaled down.",)),
     "headers_too_large": Code(431, _INVALID, ("Remove large cookies or custom headers.",)),
     "host_not_allowed": Code(
         421,
         _INVALID,
         ("Use the server's own address.", "The operator can add this name to MESH_ALLOWED_HOSTS."),
     ),
-    "route_not_found": Code(
-        404, _NOT_FOUND, ("Check the address; /openapi.json lists every path of this server.",)
-    ),
+    "route_not_found": Code(404, _NOT_FOUND, ("Check the address; /openapi.json lists every path of this server.",)),
     "method_not_allowed": Code(405, _INVALID, ("Use a method that the `allow` header names.",)),
     # Who is calling
     "token_missing": Code(
@@ -63,9 +59,9 @@ CODES: dict[str, Code] = {
         _AUTH,
         ("Send `Authorization: Bearer <token>`.", "In Python, set MESH_AUTH_TOKEN or pass auth_token=."),
     ),
-    "token_invalid": Code(401, _AUTH, ("Check that the whole token was copied.", _NEW_TOKEN)),
-    "token_expired": Code(401, _AUTH, (_NEW_TOKEN,)),
-    "token_revoked": Code(401, _AUTH, (_NEW_TOKEN,)),
+    "token_invalid": Code(401, _AUTH, ("Check that the whole token was copied.", _RENEW)),
+    "token_expired": Code(401, _AUTH, (_RENEW,)),
+    "token_revoked": Code(401, _AUTH, (_RENEW,)),
     "scope_missing": Code(403, _PERMISSION, ("Use a token that has the scope named in the message.",)),
     # Keys
     "key_not_found": Code(
@@ -75,17 +71,13 @@ CODES: dict[str, Code] = {
     ),
     "key_exists": Code(409, _CONFLICT, ("Leave out `If-None-Match` to store a new version.",)),
     "key_not_deleted": Code(409, _CONFLICT, ("The key is in use already: there is nothing to restore.",)),
-    "revision_conflict": Code(
-        412, _CONFLICT, ("Read the key again and repeat the change on what it is now.",)
-    ),
+    "revision_conflict": Code(412, _CONFLICT, ("Read the key again and repeat the change on what it is now.",)),
     "key_too_large": Code(413, _INVALID, ("A value may have at most 65,536 bytes.",)),
     # Models and providers
     "model_not_found": Code(
         400, _INVALID, ("Use one of the names in the message.", "`GET /v1/models` lists what you can use.")
     ),
-    "provider_not_found": Code(
-        400, _INVALID, ("Use one of the providers in the message, or leave `provider` out.",)
-    ),
+    "provider_not_found": Code(400, _INVALID, ("Use one of the providers in the message, or leave `provider` out.",)),
     "provider_key_missing": Code(
         400,
         _INVALID,
@@ -98,12 +90,8 @@ CODES: dict[str, Code] = {
     "provider_auth_failed": Code(
         424, _UPSTREAM, ("The provider refused the stored key: store a valid one under the same name.",)
     ),
-    "provider_rejected": Code(
-        400, _UPSTREAM, ("The provider refused the request: its reason is in the message.",)
-    ),
-    "provider_rate_limited": Code(
-        429, _RATE, ("Wait as long as Retry-After says, then try again.",), retryable=True
-    ),
+    "provider_rejected": Code(400, _UPSTREAM, ("The provider refused the request: its reason is in the message.",)),
+    "provider_rate_limited": Code(429, _RATE, ("Wait as long as Retry-After says, then try again.",), retryable=True),
     "provider_quota_exceeded": Code(402, _UPSTREAM, ("Add credit or raise the limit at the provider.",)),
     "provider_failed": Code(
         502, _UPSTREAM, ("Try again; if it lasts, look at the provider's status page.",), retryable=True
@@ -186,9 +174,7 @@ CODES: dict[str, Code] = {
         ("The answer is not complete: ask again.", "Check the server's log by the request id."),
         retryable=True,
     ),
-    "answer_invalid": Code(
-        None, _CLIENT, ("Check that the address is a Mesh server and not a web page or a proxy.",)
-    ),
+    "answer_invalid": Code(None, _CLIENT, ("Check that the address is a Mesh server and not a web page or a proxy.",)),
     "all_endpoints_failed": Code(
         None,
         _CLIENT,

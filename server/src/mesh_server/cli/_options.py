@@ -11,9 +11,7 @@ Command = TypeVar("Command", bound=Callable[..., Any])
 def config(command: Command) -> Command:
     """Add `--config` and `--data-dir`: where the server's own files are."""
     command = click.option("--data-dir", metavar="DIR", help="Folder of the database and the keys.")(command)
-    return click.option("--config", metavar="FILE", help="Configuration file (default: ./mesh-server.toml).")(
-        command
-    )
+    return click.option("--config", metavar="FILE", help="Configuration file (default: ./mesh-server.toml).")(command)
 
 
 def address(command: Command) -> Command:

@@ -1,0 +1,81 @@
+"""The composition root: which capability serves which path, and what each is made of."""
+
+import asyncio
+import gc
+import sys
+from dataclasses import dataclass
+from typing import Self
+
+import msgspec
+
+from mesh_server import openapi
+from mesh_server.accounts import routes as account_routes
+from mesh_server.accounts.service import Accounts
+from mesh_server.chat import routes as chat_routes
+from mesh_server.chat.service import Chat
+from mesh_server.db.engine import Database
+from mesh_server.guard import Guard
+from mesh_server.operations import Operations
+from mesh_server.settings import Settings
+from mesh_server.vault import routes as vault_routes
+from mesh_server.vault.crypto import Keyring
+from mesh_server.vault.service import Vault
+
+
+@dataclass(frozen=True, slots=True)
+class Services:
+    """Everything one process needs to serve, opened in the order in which it can fail."""
+
+    settings: Settings
+    database: Database
+    accounts: Accounts
+    vault: Vault
+    chat: Chat
+
+    @classmethod
+    async def open(cls, settings: Settings) -> Self:
+        """Open the database, try the master key on it, and build the services.
+
+        Raises:
+            StartupError: one sentence that says what is wrong with the data folder, the database or the key.
+        """
+        keyring = Keyring.load(settings.master_key, settings.master_key_file)
+        database = await Database.open(settings.database_url)
+        try:
+            await keyring.check(database)
+            accounts = Accounts(database, keyring)
+            vault = Vault(database, keyring)
+            chat = Chat(settings.providers, settings.local, vault)
+        except BaseException:
+            await database.close()
+            raise
+        return cls(settings, database, accounts, vault, chat)
+
+    async def close(self) -> None:
+        """Stop the local model, then close the database: what was begun is finished."""
+        await self.chat.close()
+        await self.database.close()
+
+    def application(self) -> Guard:
+        """Return the ASGI application."""
+        operations = Operations(self.database.check)
+        endpoints = [
+            *operations.endpoints(),
+            *account_routes.endpoints(self.accounts),
+            *vault_routes.endpoints(self.vault),
+            *chat_routes.endpoints(self.chat),
+        ]
+        document = openapi.document(endpoints, server_url=self.settings.public_url)
+        operations.publish(msgspec.json.encode(document))
+        gc.collect()
+        gc.freeze()  # what lives as long as the process is not looked at again: shorter pauses under load
+        return Guard(endpoints, self.accounts, allowed_hosts=self.settings.allowed_hosts)
+
+
+def runner() -> asyncio.Runner:
+    """Return the event loop's runner: uvloop where it exists."""
+    if sys.platform == "win32":
+        return asyncio.Runner()
+    import uvloop  # noqa: PLC0415 - not installed on Windows
+
+    return asyncio.Runner(loop_factory=uvloop.new_event_loop)
