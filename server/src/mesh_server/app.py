@@ -18,7 +18,7 @@ from mesh_server.guard import Guard
 from mesh_server.operations import Operations
 from mesh_server.settings import Settings
 from mesh_server.vault import routes as vault_routes
-from mesh_server.vault.crypto import Keyring
+from mesh_server.vault.keyring import Keyring
 from mesh_server.vault.service import Vault
 
 
@@ -43,7 +43,7 @@ class Services:
         database = await Database.open(settings.database_url)
         try:
             await keyring.check(database)
-            accounts = Accounts(database, keyring)
+            accounts = Accounts(database, keyring.hasher("api-tokens"))
             vault = Vault(database, keyring)
             chat = Chat(settings.providers, settings.local, vault)
         except BaseException:

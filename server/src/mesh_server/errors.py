@@ -133,6 +133,12 @@ class TokenRevoked(MeshError):
     code = "token_revoked"
 
 
+class TokenNotFound(MeshError):
+    """The caller has no API token of that id."""
+
+    code = "token_not_found"
+
+
 class ScopeMissing(MeshError):
     """The credential is good, but not for this."""
 

@@ -1,8 +1,9 @@
-"""Identifiers that sort by the time they were made."""
+"""Identifiers that sort by the time they were made, and the moments that tables keep."""
 
 import os
 import time
 from base64 import b32encode
+from datetime import UTC, datetime, timedelta
 
 
 def uuid7() -> str:
@@ -18,6 +19,20 @@ def uuid7() -> str:
 def now_us() -> int:
     """Return the time in microseconds since 1970-01-01 UTC."""
     return time.time_ns() // 1000
+
+
+_EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
+_MICROSECOND = timedelta(microseconds=1)
+
+
+def moment(microseconds: int) -> datetime:
+    """Return a moment given in microseconds since 1970, exactly."""
+    return _EPOCH + microseconds * _MICROSECOND
+
+
+def microseconds(moment_: datetime) -> int:
+    """Return a moment with a time zone in microseconds since 1970, exactly."""
+    return (moment_ - _EPOCH) // _MICROSECOND
 
 
 def request_id() -> str:

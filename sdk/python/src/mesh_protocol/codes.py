@@ -62,6 +62,7 @@ CODES: dict[str, Code] = {
     "token_invalid": Code(401, _AUTH, ("Check that the whole token was copied.", _RENEW)),
     "token_expired": Code(401, _AUTH, (_RENEW,)),
     "token_revoked": Code(401, _AUTH, (_RENEW,)),
+    "token_not_found": Code(404, _NOT_FOUND, ("List your tokens to see their ids: GET /api/v1/tokens.",)),
     "scope_missing": Code(403, _PERMISSION, ("Use a token that has the scope named in the message.",)),
     # Keys
     "key_not_found": Code(

@@ -1,1 +1,1 @@
-"""Who is calling: accounts, API tokens and the principal that every other capability works for."""
+"""Accounts: who is calling, and by which credential that is proven."""

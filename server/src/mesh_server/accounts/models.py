@@ -2,10 +2,55 @@
 
 from dataclasses import dataclass
 
+from sqlalchemy import Column, Integer, LargeBinary, String, Table, Text
+
+from mesh_server.db.schema import metadata
 from mesh_server.errors import ScopeMissing
 
 #: What an API token can be allowed to do.
 SCOPES = frozenset({"keys:read", "keys:write", "chat", "verify", "admin", "act-as"})
+#: What a new token is allowed to do where nothing is said: everyday use, nothing that reaches beyond it.
+EVERYDAY_SCOPES = SCOPES - {"admin", "act-as"}
+
+tenants = Table(
+    "tenants",
+    metadata,
+    Column("tenant_id", String(128), primary_key=True),
+    Column("created_at", Integer, nullable=False),
+)
+
+users = Table(
+    "users",
+    metadata,
+    Column("tenant_id", String(128), primary_key=True),
+    Column("id", String(36), primary_key=True),
+    Column("name", String(256)),
+    Column("email", String(320)),
+    Column("created_at", Integer, nullable=False),
+)
+
+api_tokens = Table(
+    "api_tokens",
+    metadata,
+    Column("tenant_id", String(128), primary_key=True),
+    Column("id", String(36), primary_key=True),
+    Column("user_id", String(36), nullable=False),
+    Column("hash", LargeBinary, nullable=False),
+    Column("name", String(256), nullable=False),
+    Column("hint", String(16), nullable=False),
+    Column("scopes", Text, nullable=False),
+    Column("created_at", Integer, nullable=False),
+    Column("expires_at", Integer),
+    Column("revoked_at", Integer),
+)
+
+
+@dataclass(frozen=True, slots=True)
+class Account:
+    """An account by its ids, as the server itself found it; never made from what a request says."""
+
+    tenant_id: str
+    account_id: str
 
 
 @dataclass(frozen=True, slots=True)
@@ -20,6 +65,7 @@ class Principal:
         token_id: the API token used, None for a login.
         scopes: what this credential may do.
         email: for display only; never an identity.
+        expires_at: when the credential ends, in microseconds since 1970; None for never.
     """
 
     tenant_id: str
@@ -27,6 +73,12 @@ class Principal:
     token_id: str | None
     scopes: frozenset[str]
     email: str | None = None
+    expires_at: int | None = None
+
+    @property
+    def account(self) -> Account:
+        """The account that the credential belongs to."""
+        return Account(self.tenant_id, self.account_id)
 
     def require(self, scope: str) -> None:
         """Let through only a credential that has the scope.
@@ -36,3 +88,16 @@ class Principal:
         """
         if scope not in self.scopes:
             raise ScopeMissing(f"This token may not do that: it lacks the scope `{scope}`.")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class TokenRecord:
+    """What is known of an API token; its text is not. Times in microseconds since 1970."""
+
+    id: str
+    name: str
+    hint: str
+    scopes: frozenset[str]
+    created_at: int
+    expires_at: int | None
+    revoked_at: int | None

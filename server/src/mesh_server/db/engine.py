@@ -1,8 +1,8 @@
 """SQLite behind one way to read and one way to write.
 
 A unit of work is an `async def work(tx)` that awaits nothing but its transaction. On SQLite it is driven to its end
-inside the database's thread, where its awaits never suspend; on a networked database the same closure awaits the driver.
-It may run more than once and touches nothing but `tx` (docs/adr/0002).
+inside the database's thread, where its awaits never suspend; on a networked database the same closure awaits the
+driver. It may run more than once and touches nothing but `tx` (docs/adr/0002).
 
 Writes are committed in groups: the writer takes every closure that is waiting, runs each in a savepoint of its own, and
 makes one commit, one fsync, for all. Nobody is answered before that commit.
@@ -272,6 +272,7 @@ def _connect(path: Path) -> sqlite3.Connection:
     connection = sqlite3.connect(path, timeout=BUSY_S, isolation_level=None, check_same_thread=False)
     connection.execute("PRAGMA foreign_keys=ON")
     connection.execute("PRAGMA synchronous=FULL")
+    connection.execute("PRAGMA secure_delete=ON")  # what was destroyed leaves no bytes in free pages
     return connection
 
 

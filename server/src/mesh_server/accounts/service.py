@@ -1,0 +1,355 @@
+"""Who is calling: verifies API tokens, makes and revokes them, and knows the accounts they belong to."""
+
+from collections.abc import Callable
+from datetime import datetime
+
+from sqlalchemy import bindparam, insert, or_, select, update
+
+from mesh_protocol.wire import API_TOKEN_PREFIX
+from mesh_server.accounts import tokens
+from mesh_server.accounts.models import (
+    EVERYDAY_SCOPES,
+    SCOPES,
+    Account,
+    Principal,
+    TokenRecord,
+    api_tokens,
+    tenants,
+    users,
+)
+from mesh_server.db.changes import bump
+from mesh_server.db.engine import Database
+from mesh_server.db.schema import Row, Transaction
+from mesh_server.errors import (
+    InvalidRequest,
+    ScopeMissing,
+    TokenExpired,
+    TokenInvalid,
+    TokenMissing,
+    TokenNotFound,
+    TokenRevoked,
+)
+from mesh_server.ids import microseconds, now_us, uuid7
+
+#: The tenant of accounts that no issuer's configuration puts elsewhere.
+DEFAULT_TENANT = "default"
+#: The account of `mesh-server dev`.
+LOCAL_USER = "local"
+#: Live API tokens that one account may have.
+MOST_TOKENS = 200
+#: Verified tokens that are kept in memory.
+_MOST_WARM = 10_000
+
+_BY_HASH = (
+    select(
+        api_tokens.c.tenant_id,
+        api_tokens.c.id,
+        api_tokens.c.user_id,
+        api_tokens.c.scopes,
+        api_tokens.c.expires_at,
+        api_tokens.c.revoked_at,
+        users.c.email,
+    )
+    .join(users, (users.c.tenant_id == api_tokens.c.tenant_id) & (users.c.id == api_tokens.c.user_id))
+    .where(api_tokens.c.hash == bindparam("hash_"))
+)
+_OWN = (api_tokens.c.tenant_id == bindparam("tenant_")) & (api_tokens.c.user_id == bindparam("user_"))
+_LIVE = api_tokens.c.revoked_at.is_(None) & or_(
+    api_tokens.c.expires_at.is_(None), api_tokens.c.expires_at > bindparam("now_")
+)
+_LIST = (
+    select(
+        api_tokens.c.id,
+        api_tokens.c.name,
+        api_tokens.c.hint,
+        api_tokens.c.scopes,
+        api_tokens.c.created_at,
+        api_tokens.c.expires_at,
+        api_tokens.c.revoked_at,
+    )
+    .where(_OWN, _LIVE)
+    .order_by(api_tokens.c.id)
+)
+_ADD = insert(api_tokens).values(
+    {
+        column: bindparam(f"{column}_")
+        for column in ("tenant_id", "id", "user_id", "hash", "name", "hint", "scopes", "created_at", "expires_at")
+    }
+)
+_ONE = select(api_tokens.c.id).where(_OWN, api_tokens.c.id == bindparam("id_"))
+_REVOKE = (
+    update(api_tokens)
+    .where(_OWN, api_tokens.c.id == bindparam("id_"), api_tokens.c.revoked_at.is_(None))
+    .values(revoked_at=bindparam("now_"))
+)
+_ANY_LIVE = select(api_tokens.c.id).where(_LIVE).limit(1)
+_TENANT = select(tenants.c.tenant_id).where(tenants.c.tenant_id == bindparam("tenant_"))
+_ADD_TENANT = insert(tenants).values(tenant_id=bindparam("tenant_"), created_at=bindparam("now_"))
+_USER = select(users.c.id).where(users.c.tenant_id == bindparam("tenant_"), users.c.name == bindparam("name_"))
+_ADD_USER = insert(users).values(
+    tenant_id=bindparam("tenant_"), id=bindparam("id_"), name=bindparam("name_"), created_at=bindparam("now_")
+)
+
+
+class Accounts:
+    """Accounts and their credentials.
+
+    Args:
+        database: where they are.
+        hash_token: a keyed hash of 32 bytes. Keyed, so that someone who can write to the database but lacks the
+            master key can't put a token of his own there.
+    """
+
+    def __init__(self, database: Database, hash_token: Callable[[bytes], bytes]) -> None:
+        self._database = database
+        self._hash = hash_token
+        self._warm: dict[bytes, Principal] = {}
+        self._forgotten = 0
+
+    # --- verifying ---
+
+    async def authenticate(self, authorization: bytes | None, x_api_key: bytes | None) -> Principal:
+        """Return who presents this credential.
+
+        Args:
+            authorization: the header `Authorization`: `Bearer …` or `ApiKey …`.
+            x_api_key: the header `x-api-key`, used where there is no other.
+
+        Raises:
+            TokenMissing, TokenInvalid, TokenExpired, TokenRevoked: which of them, and nothing of what was presented.
+        """
+        token = _credential(authorization, x_api_key)
+        if not tokens.is_well_formed(token):
+            raise TokenInvalid(_shape_problem(token))
+        # The lookup is by a keyed hash: how long it takes tells nothing about a token that would have matched.
+        digest = self._hash(token.encode())
+        principal = self._warm.get(digest)
+        if principal is None:
+            principal = await self._look_up(digest)
+        if principal.expires_at is not None and principal.expires_at <= now_us():
+            raise TokenExpired("This token has expired.")
+        return principal
+
+    def forget(self) -> None:
+        """Drop what is kept warm; called when any process took a token away."""
+        self._forgotten += 1
+        self._warm.clear()
+
+    async def _look_up(self, digest: bytes) -> Principal:
+        asked = self._forgotten
+
+        async def work(tx: Transaction) -> Row | None:
+            return await tx.one(_BY_HASH, hash_=digest)
+
+        row = await self._database.read(work)
+        if row is None:
+            raise TokenInvalid("This server did not issue this token, or issued it for another data folder.")
+        tenant_id, name, user_id, scopes, expires_at, revoked_at, email = row
+        if revoked_at is not None:
+            raise TokenRevoked("This token was revoked.")
+        principal = Principal(tenant_id, user_id, name, frozenset(scopes.split()), email, expires_at)
+        if asked == self._forgotten:  # else it was revoked, perhaps, between the read and now
+            if len(self._warm) >= _MOST_WARM:
+                self._warm.clear()
+            self._warm[digest] = principal
+        return principal
+
+    # --- tokens ---
+
+    async def issue_token(
+        self, principal: Principal, *, name: str, scopes: frozenset[str] | None, expires_at: int | None
+    ) -> tuple[str, TokenRecord]:
+        """Make a token for the caller's own account, from what the caller is allowed.
+
+        A token that may issue others must say so by the scope `admin`, so that whoever finds a lesser one can't
+        outlive its revocation.
+
+        Args:
+            principal: who is calling.
+            name: what it is for.
+            scopes: a subset of the caller's; None for the everyday ones among them.
+            expires_at: microseconds since 1970, not after the caller's own credential; None for as long as that.
+
+        Returns:
+            The token's text, which can't be had again, and its record.
+
+        Raises:
+            ScopeMissing: if the caller lacks a scope, or may issue none at all.
+            InvalidRequest: if a scope is unknown or the moment is in the past or too late.
+        """
+        _require_management(principal)
+        scopes = principal.scopes & EVERYDAY_SCOPES if scopes is None else scopes
+        beyond = sorted(scopes - principal.scopes)
+        if beyond:
+            raise ScopeMissing(f"This token lacks the scope `{beyond[0]}` and can't hand it on.")
+        limit = principal.expires_at
+        if expires_at is None:
+            expires_at = limit
+        elif limit is not None and expires_at > limit:
+            raise InvalidRequest("`expires_at` is after the expiry of the credential that asks.")
+        return await self._insert(principal.account, name=name, scopes=scopes, expires_at=expires_at)
+
+    async def create_token(
+        self, account: Account, *, name: str, scopes: frozenset[str] = SCOPES, expires_at: datetime | None = None
+    ) -> str:
+        """Make a token by the operator's hand and return its text, which can't be had again.
+
+        Raises:
+            InvalidRequest: if a scope is unknown or the moment is in the past.
+        """
+        moment = None if expires_at is None else microseconds(expires_at)
+        token, _ = await self._insert(account, name=name, scopes=scopes, expires_at=moment)
+        return token
+
+    async def list_tokens(self, principal: Principal) -> list[TokenRecord]:
+        """Return the caller's own tokens that are neither revoked nor expired, oldest first."""
+
+        async def work(tx: Transaction) -> list[Row]:
+            return await tx.all(_LIST, tenant_=principal.tenant_id, user_=principal.account_id, now_=now_us())
+
+        return [
+            TokenRecord(
+                id=row[0],
+                name=row[1],
+                hint=row[2],
+                scopes=frozenset(row[3].split()),
+                created_at=row[4],
+                expires_at=row[5],
+                revoked_at=row[6],
+            )
+            for row in await self._database.read(work)
+        ]
+
+    async def revoke_token(self, principal: Principal, token_id: str) -> None:
+        """Revoke one of the caller's own tokens; every process refuses it within two seconds.
+
+        Revoking it once more does nothing.
+
+        Raises:
+            TokenNotFound: if the caller never had such a token.
+            ScopeMissing: if it is another than the one that asks and that one may not manage tokens.
+        """
+        if token_id != principal.token_id:
+            _require_management(principal)
+
+        own = {"tenant_": principal.tenant_id, "user_": principal.account_id, "id_": token_id}
+
+        async def work(tx: Transaction) -> None:
+            if await tx.one(_ONE, **own) is None:
+                raise TokenNotFound("You have no such token.")
+            if await tx.execute(_REVOKE, **own, now_=now_us()):
+                await bump(tx)
+
+        await self._database.write(work)
+        self.forget()
+
+    async def has_any_token(self) -> bool:
+        """Return whether anybody could call this server."""
+
+        async def work(tx: Transaction) -> bool:
+            return await tx.one(_ANY_LIVE, now_=now_us()) is not None
+
+        return await self._database.read(work)
+
+    async def _insert(
+        self, account: Account, *, name: str, scopes: frozenset[str], expires_at: int | None
+    ) -> tuple[str, TokenRecord]:
+        _check_new(name, scopes, expires_at)
+        token = tokens.make()
+        made = TokenRecord(
+            id=uuid7(),
+            name=name,
+            hint=tokens.hint(token),
+            scopes=scopes,
+            created_at=now_us(),
+            expires_at=expires_at,
+            revoked_at=None,
+        )
+
+        async def work(tx: Transaction) -> None:
+            live = await tx.all(_LIST, tenant_=account.tenant_id, user_=account.account_id, now_=made.created_at)
+            if len(live) >= MOST_TOKENS:
+                raise InvalidRequest(f"This account has {MOST_TOKENS} tokens already; revoke one first.")
+            await tx.execute(
+                _ADD,
+                tenant_id_=account.tenant_id,
+                id_=made.id,
+                user_id_=account.account_id,
+                hash_=self._hash(token.encode()),
+                name_=name,
+                hint_=made.hint,
+                scopes_=" ".join(sorted(scopes)),
+                created_at_=made.created_at,
+                expires_at_=expires_at,
+            )
+
+        await self._database.write(work)
+        return token, made
+
+    # --- accounts ---
+
+    async def ensure_local_account(self) -> Account:
+        """Return the account of the person whose machine this is, made on the first start."""
+        return await self.ensure_user(DEFAULT_TENANT, LOCAL_USER)
+
+    async def ensure_user(self, tenant_id: str, name: str) -> Account:
+        """Return the account that the operator knows by this name, made on first use.
+
+        Raises:
+            InvalidRequest: if the name is empty, too long or not printable.
+        """
+        if not name.strip() or len(name) > 256 or not name.isprintable():
+            raise InvalidRequest("A user's name has 1 to 256 printable characters.")
+
+        async def work(tx: Transaction) -> Account:
+            row = await tx.one(_USER, tenant_=tenant_id, name_=name)
+            if row is not None:
+                return Account(tenant_id, row[0])
+            now = now_us()
+            if await tx.one(_TENANT, tenant_=tenant_id) is None:
+                await tx.execute(_ADD_TENANT, tenant_=tenant_id, now_=now)
+            made = Account(tenant_id, uuid7())
+            await tx.execute(_ADD_USER, tenant_=tenant_id, id_=made.account_id, name_=name, now_=now)
+            return made
+
+        return await self._database.write(work)
+
+
+def _require_management(principal: Principal) -> None:
+    if principal.token_id is not None:
+        principal.require("admin")
+
+
+def _check_new(name: str, scopes: frozenset[str], expires_at: int | None) -> None:
+    unknown = sorted(scopes - SCOPES)
+    if unknown:
+        raise InvalidRequest(f"There is no scope {unknown[0]!r}; there are {', '.join(sorted(SCOPES))}.")
+    if not scopes:
+        raise InvalidRequest("A token without any scope could do nothing; name at least one.")
+    if len(name) > 256 or not (name.isprintable()):
+        raise InvalidRequest("`name` has at most 256 printable characters.")
+    if expires_at is not None and expires_at <= now_us():
+        raise InvalidRequest("`expires_at` is in the past.")
+
+
+def _credential(authorization: bytes | None, x_api_key: bytes | None) -> str:
+    """Return the token that a request carries.
+
+    A token always comes through a header: in a URL it would end in logs.
+    """
+    if authorization is not None:
+        scheme, _, rest = authorization.decode("latin-1").partition(" ")
+        if scheme.lower() in {"bearer", "apikey"}:
+            if rest.strip():
+                return rest.strip()
+        elif authorization.strip():
+            raise TokenInvalid("The header `Authorization` must be `Bearer <token>`.")
+    if x_api_key is not None and x_api_key.strip():
+        return x_api_key.decode("latin-1").strip()
+    raise TokenMissing("This request carries no token.")
+
+
+def _shape_problem(token: str) -> str:
+    if not token.startswith(API_TOKEN_PREFIX):
+        return f"This is no token of Mesh: those begin with `{API_TOKEN_PREFIX}`."
+    return "This token is incomplete or mistyped: its checksum does not fit."

@@ -1,0 +1,72 @@
+"""The limits of what people store, told in one sentence where one is passed."""
+
+from mesh_protocol.wire import MAX_KEY_NAME_BYTES, MAX_KEY_VALUE_BYTES
+from mesh_server.errors import InvalidRequest, KeyTooLarge
+from mesh_server.ids import now_us
+from mesh_server.vault.models import NewValue
+
+MOST_TAGS = 32
+MAX_TAG_CHARS = 64
+MAX_TAG_VALUE_CHARS = 256
+MAX_NOTE_CHARS = 2_000
+
+
+def check_name(name: str, namespace: str) -> None:
+    """Refuse a name or a namespace that can't be one.
+
+    Raises:
+        InvalidRequest: naming the field and its limit.
+    """
+    if not name:
+        raise InvalidRequest("A key needs a name.")
+    _check_text(name, "name", MAX_KEY_NAME_BYTES)
+    _check_text(namespace, "user_id", MAX_KEY_NAME_BYTES)
+
+
+def check_filter(namespace: str, prefix: str) -> None:
+    """Refuse what could match no name.
+
+    Raises:
+        InvalidRequest: naming the field and its limit.
+    """
+    _check_text(namespace, "user_id", MAX_KEY_NAME_BYTES)
+    _check_text(prefix, "prefix", MAX_KEY_NAME_BYTES)
+
+
+def _check_text(text: str, what: str, limit: int) -> None:
+    try:
+        size = len(text.encode())
+    except UnicodeEncodeError:
+        raise InvalidRequest(f"`{what}` is not valid Unicode.") from None
+    if size > limit:
+        raise InvalidRequest(f"`{what}` has {size} bytes; the limit is {limit}.")
+    if "\0" in text:
+        raise InvalidRequest(f"`{what}` must not hold a zero byte.")
+
+
+def check_new(new: NewValue) -> None:
+    """Refuse a value, or what describes it, beyond the limits.
+
+    Raises:
+        KeyTooLarge, InvalidRequest: naming the field and its limit, never the value.
+    """
+    if len(new.value) > MAX_KEY_VALUE_BYTES:
+        raise KeyTooLarge(f"The value has {len(new.value)} bytes; the limit is {MAX_KEY_VALUE_BYTES}.")
+    if not new.value:
+        raise InvalidRequest("The value is empty; to take a key away, delete it.")
+    if new.expires_at is not None and new.expires_at <= now_us():
+        raise InvalidRequest("`expires_at` is in the past.")
+    if new.note is not None:
+        _check_text(new.note, "note", 4 * MAX_NOTE_CHARS)
+        if len(new.note) > MAX_NOTE_CHARS:
+            raise InvalidRequest(f"`note` has more than {MAX_NOTE_CHARS} characters.")
+    tags = new.tags or {}
+    if len(tags) > MOST_TAGS:
+        raise InvalidRequest(f"A key has at most {MOST_TAGS} tags.")
+    for tag, value in tags.items():
+        if not tag or len(tag) > MAX_TAG_CHARS or ":" in tag:
+            raise InvalidRequest(f"A tag's name has 1 to {MAX_TAG_CHARS} characters and no `:`.")
+        if len(value) > MAX_TAG_VALUE_CHARS:
+            raise InvalidRequest(f"The value of the tag {tag!r} has more than {MAX_TAG_VALUE_CHARS} characters.")
+        _check_text(tag, "tags", 4 * MAX_TAG_CHARS)
+        _check_text(value, "tags", 4 * MAX_TAG_VALUE_CHARS)
