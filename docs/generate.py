@@ -20,9 +20,11 @@ def errors() -> str:
         BODY,
         "```",
         "",
-        "and the request id is also in the header `x-request-id`. A code keeps its meaning for ever; messages may "
-        "change. Codes without a status come from the client and never from a server. Under `/v1/` errors have OpenAI's "
-        "format.",
+        (
+            "and the request id is also in the header `x-request-id`. A code keeps its meaning for ever; messages may "
+            "change. Codes without a status come from the client and never from a server. Under `/v1/` errors have "
+            "OpenAI's format."
+        ),
         "",
         "| code | status | type | later? | what to do |",
         "|---|---|---|---|---|",

@@ -1,25 +1,68 @@
 """The composition root: which capability serves which path, and what each is made of."""
 
 import asyncio
+import contextlib
 import gc
 import sys
 from dataclasses import dataclass
 from typing import Self
 
 import msgspec
+import structlog
 
 from mesh_server import openapi
 from mesh_server.accounts import routes as account_routes
 from mesh_server.accounts.service import Accounts
 from mesh_server.chat import routes as chat_routes
 from mesh_server.chat.service import Chat
+from mesh_server.db.changes import Changes
 from mesh_server.db.engine import Database
+from mesh_server.errors import MeshError
 from mesh_server.guard import Guard
 from mesh_server.operations import Operations
 from mesh_server.settings import Settings
 from mesh_server.vault import routes as vault_routes
 from mesh_server.vault.keyring import Keyring
 from mesh_server.vault.service import Vault
+
+#: Seconds between two looks for deletions whose window has passed.
+PURGE_S = 3600.0
+
+_log = structlog.get_logger("mesh.app")
+
+
+class Background:
+    """What runs beside the requests: forgetting what was taken away, and removing what was deleted long ago."""
+
+    def __init__(self, changes: Changes, vault: Vault) -> None:
+        self.changes = changes
+        self._vault = vault
+        self._purging: asyncio.Task[None] | None = None
+
+    async def start(self) -> None:
+        """Begin."""
+        await self.changes.start()
+        self._purging = asyncio.create_task(self._purge_forever())
+
+    async def stop(self) -> None:
+        """End; what is being written is finished by the database."""
+        await self.changes.stop()
+        if self._purging is not None:
+            self._purging.cancel()
+            with contextlib.suppress(asyncio.CancelledError):
+                await self._purging
+            self._purging = None
+
+    async def _purge_forever(self) -> None:
+        while True:
+            try:
+                removed = await self._vault.purge()
+            except MeshError as problem:
+                _log.warning("expired deletions can't be removed now", code=problem.code)
+            else:
+                if removed:
+                    _log.info("removed keys that were deleted long ago", keys=removed)
+            await asyncio.sleep(PURGE_S)
 
 
 @dataclass(frozen=True, slots=True)
@@ -31,6 +74,7 @@ class Services:
     accounts: Accounts
     vault: Vault
     chat: Chat
+    background: Background
 
     @classmethod
     async def open(cls, settings: Settings) -> Self:
@@ -46,13 +90,16 @@ class Services:
             accounts = Accounts(database, keyring.hasher("api-tokens"))
             vault = Vault(database, keyring)
             chat = Chat(settings.providers, settings.local, vault)
+            background = Background(Changes(database), vault)
+            background.changes.on_change(accounts.forget)
         except BaseException:
             await database.close()
             raise
-        return cls(settings, database, accounts, vault, chat)
+        return cls(settings, database, accounts, vault, chat, background)
 
     async def close(self) -> None:
         """Stop the local model, then close the database: what was begun is finished."""
+        await self.background.stop()
         await self.chat.close()
         await self.database.close()
 

@@ -14,7 +14,8 @@ import msgspec
 
 from mesh_protocol.wire import MAX_BODY_BYTES
 from mesh_server.accounts.models import Principal
-from mesh_server.errors import BodyTooLarge, InvalidJSON, InvalidRequest, MeshError, MethodNotAllowed
+from mesh_server.errors import BodyTooLarge, InvalidRequest, MeshError, MethodNotAllowed
+from mesh_server.jsonbody import decode_json
 
 Scope = MutableMapping[str, Any]
 Message = MutableMapping[str, Any]
@@ -132,20 +133,6 @@ class Request:
 
 def _too_large() -> BodyTooLarge:
     return BodyTooLarge(f"The body is larger than {MAX_BODY_BYTES // 1024 // 1024} MiB, the limit of this server.")
-
-
-def decode_json(body: bytes, decoder: msgspec.json.Decoder[T]) -> T:
-    """Decode and validate a JSON body; raises as `Request.json` does."""
-    try:
-        return decoder.decode(body)
-    except msgspec.ValidationError as problem:
-        # msgspec names the place and the expected type; of what it found there, at most the name of a member
-        raise InvalidRequest(f"The body does not fit: {problem}.") from None
-    except RecursionError:
-        raise InvalidJSON("The JSON body is nested too deeply.") from None
-    except (msgspec.DecodeError, UnicodeDecodeError):
-        what = "empty" if not body.strip() else "not valid JSON"
-        raise InvalidJSON(f"The body is {what}; this endpoint takes a JSON object.") from None
 
 
 async def send_bytes(send: Send, status: int, body: bytes, headers: Headers) -> None:

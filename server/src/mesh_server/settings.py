@@ -22,6 +22,8 @@ from mesh_server.telemetry import LEVELS, LogFormat
 CONFIG_FILE = "mesh-server.toml"
 DEFAULT_PORT = 8750
 DEFAULT_LOCAL_MODEL = "qwen2.5-coder-0.5b-instruct"
+#: In the model folder: which model is in use, as `mesh-server model use` left it.
+IN_USE_FILE = "in-use"
 LOOPBACK_NAMES = frozenset({"localhost", "127.0.0.1", "[::1]"})
 
 _OPENAI = "https://api.openai.com/v1"
@@ -263,14 +265,24 @@ def _local(
             models=(model,) if model else (),
             key_names=(),
         )
-    model_dir = sources.text("model_dir") or table.model_dir
+    named_dir = sources.text("model_dir") or table.model_dir
+    model_dir = Path(named_dir).absolute() if named_dir else data_dir / "models"
     return LocalSettings(
-        model_dir=Path(model_dir).absolute() if model_dir else data_dir / "models",
-        model=model or DEFAULT_LOCAL_MODEL,
+        model_dir=model_dir,
+        model=model or _in_use(model_dir) or DEFAULT_LOCAL_MODEL,
         threads=table.threads,
         context=table.context,
         log_file=data_dir / "local-model.log",
     )
+
+
+def _in_use(model_dir: Path) -> str | None:
+    try:
+        return (model_dir / IN_USE_FILE).read_text("utf-8").strip() or None
+    except (FileNotFoundError, NotADirectoryError):
+        return None
+    except (OSError, UnicodeDecodeError) as problem:
+        raise StartupError(f"Can't read {model_dir / IN_USE_FILE}: {_reason(problem)}.") from problem
 
 
 def _providers(

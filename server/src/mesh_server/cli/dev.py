@@ -81,6 +81,7 @@ async def _dev(settings: Settings) -> int:
         shown = f"[{settings.host}]" if ":" in settings.host else settings.host
         url = f"http://{shown}:{port}"
         await _hand_over(services, url)
+        await services.background.start()
         interrupted = await serve(
             services.application(),
             sockets,

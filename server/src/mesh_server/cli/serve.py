@@ -53,6 +53,7 @@ async def _serve(settings: Settings) -> int:
                 "Nobody could log in: make a token with `mesh-server token create --user NAME`.", exit_status=3
             )
         sockets = bind(settings.host, settings.port)
+        await services.background.start()
         interrupted = await listen(
             services.application(),
             sockets,

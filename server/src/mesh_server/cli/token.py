@@ -6,13 +6,13 @@ from datetime import UTC, datetime, timedelta
 
 import click
 
-from mesh_server.accounts.models import SCOPES
+from mesh_server.accounts.models import EVERYDAY_SCOPES, SCOPES
+from mesh_server.accounts.service import DEFAULT_TENANT
 from mesh_server.app import Services
 from mesh_server.cli import _options
 from mesh_server.settings import Settings, load
 
 _UNITS = {"m": timedelta(minutes=1), "h": timedelta(hours=1), "d": timedelta(days=1), "y": timedelta(days=365)}
-_DEFAULT_SCOPES = sorted(SCOPES - {"admin", "act-as"})
 
 
 class Expiry(click.ParamType[datetime | None]):
@@ -60,7 +60,7 @@ def token() -> None:
 @token.command()
 @_options.config
 @click.option("--user", required=True, help="Whose token: a name of your choice; made on first use.")
-@click.option("--scopes", type=Scopes(), default=",".join(_DEFAULT_SCOPES), show_default=True)
+@click.option("--scopes", type=Scopes(), default=",".join(sorted(EVERYDAY_SCOPES)), show_default=True)
 @click.option("--expires", type=Expiry(), default="90d", show_default=True, help="90d, 12h, never, or a date.")
 @click.option("--name", default="", help="What it is for, shown in lists.")
 def create(
@@ -83,7 +83,7 @@ def create(
 async def _create(settings: Settings, user: str, scopes: frozenset[str], expires: datetime | None, name: str) -> str:
     services = await Services.open(settings)
     try:
-        owner = await services.accounts.ensure_user("default", user)
+        owner = await services.accounts.ensure_user(DEFAULT_TENANT, user)
         return await services.accounts.create_token(owner, scopes=scopes, expires_at=expires, name=name)
     finally:
         await services.close()

@@ -1,0 +1,1 @@
+"""Chat: from any surface to any provider, through one inner form."""

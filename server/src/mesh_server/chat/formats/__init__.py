@@ -1,0 +1,1 @@
+"""The wire formats that people speak to Mesh; pure but for `sse`, which writes streams."""

@@ -1,0 +1,1 @@
+"""The providers that Mesh speaks to. Every outbound call of the server begins here."""
