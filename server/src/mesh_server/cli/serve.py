@@ -22,14 +22,15 @@ def serve(config: str | None, data_dir: str | None, host: str | None, port: int 
     without TLS. `mesh-server doctor` says what is missing.
     """
     settings = load({"config": config, "data_dir": data_dir, "host": host, "port": port})
-    check(settings, behind_proxy=behind_proxy)
+    check_master_key(settings)
+    check_address(settings, behind_proxy=behind_proxy)
     telemetry.configure(settings.log_level, settings.log_format)
     with runner() as loop:
         return loop.run(_serve(settings))
 
 
-def check(settings: Settings, *, behind_proxy: bool) -> None:
-    """Refuse a configuration that would put secrets on a network in clear text, or has no master key.
+def check_master_key(settings: Settings) -> None:
+    """Refuse to start where a master key would have to be made up.
 
     Raises:
         StartupError: in one sentence.
@@ -38,6 +39,14 @@ def check(settings: Settings, *, behind_proxy: bool) -> None:
         raise StartupError(
             "There is no master key: set MESH_MASTER_KEY or MESH_MASTER_KEY_FILE, or make one with `mesh-server init`."
         )
+
+
+def check_address(settings: Settings, *, behind_proxy: bool) -> None:
+    """Refuse a configuration that would put secrets on a network in clear text.
+
+    Raises:
+        StartupError: in one sentence.
+    """
     if not settings.loopback_only and settings.tls is None and not behind_proxy:
         raise StartupError(
             f"{settings.host} can be reached from the network, and there is no TLS: set MESH_TLS_CERT_FILE and "
