@@ -1,1 +1,123 @@
-"""."""
+"""Mesh: one login for every AI model, and no API key in anyone's code.
+
+    import mesh
+    print(mesh.chat("Hello, world!"))
+
+Importing this costs next to nothing: every name is loaded when it is first used.
+"""
+
+__version__ = "2.0.0"
+
+TYPE_CHECKING = False  # typing.TYPE_CHECKING without the import; type checkers know the name
+if TYPE_CHECKING:
+    from typing import Any
+
+    from mesh._module import (
+        chat,
+        delete_key,
+        get_key,
+        list_keys,
+        restore_key,
+        store_key,
+    )
+    from mesh._stream import AsyncStream, Stream
+    from mesh.async_client import AsyncMeshClient
+    from mesh.client import MeshClient
+    from mesh.errors import (
+        AuthenticationError,
+        ConfigurationError,
+        ConflictError,
+        ConnectionFailed,
+        DeadlineExceeded,
+        InvalidRequest,
+        MeshError,
+        NotFoundError,
+        PermissionDenied,
+        ProviderError,
+        RateLimited,
+        ServerError,
+        StreamTruncated,
+    )
+    from mesh.results import ChatChunk, ChatResult, DeletedKey, Result, StoredKey, Usage
+
+_HOME = {
+    "MeshClient": "client",
+    "AsyncMeshClient": "async_client",
+    "Stream": "_stream",
+    "AsyncStream": "_stream",
+    "Result": "results",
+    "ChatResult": "results",
+    "ChatChunk": "results",
+    "Usage": "results",
+    "StoredKey": "results",
+    "DeletedKey": "results",
+    "MeshError": "errors",
+    "AuthenticationError": "errors",
+    "PermissionDenied": "errors",
+    "InvalidRequest": "errors",
+    "NotFoundError": "errors",
+    "ConflictError": "errors",
+    "RateLimited": "errors",
+    "ProviderError": "errors",
+    "ServerError": "errors",
+    "ConnectionFailed": "errors",
+    "DeadlineExceeded": "errors",
+    "StreamTruncated": "errors",
+    "ConfigurationError": "errors",
+    "chat": "_module",
+    "store_key": "_module",
+    "get_key": "_module",
+    "list_keys": "_module",
+    "delete_key": "_module",
+    "restore_key": "_module",
+}
+
+__all__ = [
+    "AsyncMeshClient",
+    "AsyncStream",
+    "AuthenticationError",
+    "ChatChunk",
+    "ChatResult",
+    "ConfigurationError",
+    "ConflictError",
+    "ConnectionFailed",
+    "DeadlineExceeded",
+    "DeletedKey",
+    "InvalidRequest",
+    "MeshClient",
+    "MeshError",
+    "NotFoundError",
+    "PermissionDenied",
+    "ProviderError",
+    "RateLimited",
+    "Result",
+    "ServerError",
+    "StoredKey",
+    "Stream",
+    "StreamTruncated",
+    "Usage",
+    "__version__",
+    "chat",
+    "delete_key",
+    "get_key",
+    "list_keys",
+    "restore_key",
+    "store_key",
+]
+
+
+def __getattr__(name: str) -> "Any":
+    """Load a public name when it is first used (PEP 562)."""
+    home = _HOME.get(name)
+    if home is None:
+        raise AttributeError(f"module 'mesh' has no attribute {name!r}")
+    from importlib import import_module  # noqa: PLC0415 - the first use pays, not the import
+
+    value = getattr(import_module(f"mesh.{home}"), name)
+    globals()[name] = value
+    return value
+
+
+def __dir__() -> list[str]:
+    """Return the public names, loaded or not."""
+    return __all__

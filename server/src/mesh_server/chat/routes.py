@@ -4,6 +4,7 @@ from typing import Any, Protocol
 
 import msgspec
 
+from mesh_protocol import events
 from mesh_server.asgi import (
     JSON,
     Endpoint,
@@ -15,7 +16,7 @@ from mesh_server.asgi import (
     send_error,
     send_json,
 )
-from mesh_server.chat.formats import events, openai_chat, sse
+from mesh_server.chat.formats import openai_chat, sse
 from mesh_server.chat.formats.common import ChatRequest, Outcome
 from mesh_server.chat.service import Chat
 from mesh_server.errors import MeshError, ProviderFailed

@@ -6,10 +6,10 @@ from contextlib import AsyncExitStack, asynccontextmanager
 
 import msgspec
 
+from mesh_protocol.events import DONE, EventReader, EventTooLarge
 from mesh_server.accounts.models import Principal
 from mesh_server.chat.formats import openai_chat
 from mesh_server.chat.formats.common import ChatRequest, Outcome
-from mesh_server.chat.formats.events import DONE, EventReader, EventTooLarge
 from mesh_server.chat.models import LOCAL, LocalSettings, Provider, Target
 from mesh_server.chat.routing import Known, Route, route
 from mesh_server.chat.upstream.local import LocalModels

@@ -1,6 +1,6 @@
 """Server-sent events, taken apart and put together (WHATWG HTML, section 9.2)."""
 
-#: Largest event in bytes that is read from a provider.
+#: Largest event in bytes that a reader takes.
 MAX_EVENT_BYTES = 8 * 1024 * 1024
 
 DONE = b"[DONE]"

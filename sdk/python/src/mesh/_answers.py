@@ -1,0 +1,152 @@
+"""Replies become results or errors; pure."""
+
+import base64
+from typing import Any
+
+import msgspec
+
+from mesh._transport import Reply
+from mesh.errors import MeshError, error_class
+from mesh.results import ChatResult, DeletedKey, StoredKey, Usage
+
+_decoder = msgspec.json.Decoder(dict[str, Any])
+
+#: What Mesh chat adds to the provider's own answer.
+_ADDED = frozenset({"success", "provider", "cost_usd", "warnings", "thinking", "request_id"})
+
+
+def read(reply: Reply) -> dict[str, Any]:
+    """Return the body of a successful reply.
+
+    Raises:
+        MeshError: the server's own, or `answer_invalid` where what came is no answer of a Mesh server.
+    """
+    if not 200 <= reply.status < 300:
+        raise failure(reply)
+    try:
+        return _decoder.decode(reply.body)
+    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
+        raise _invalid(reply, "no JSON object") from None
+
+
+def failure(reply: Reply) -> MeshError:
+    """Return the error that a reply tells."""
+    request_id = reply.headers.get("x-request-id")
+    try:
+        body = _decoder.decode(reply.body)
+    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
+        body = {}
+    error = body.get("error")
+    if not isinstance(error, dict) or not isinstance(error.get("code"), str):
+        return _invalid(reply, f"status {reply.status}")
+    return told(error, reply.status, body.get("request_id") or request_id, retry_after=reply.headers.get("retry-after"))
+
+
+def told(
+    error: dict[str, Any], status: int | None, request_id: str | None, *, retry_after: str | None = None
+) -> MeshError:
+    """Return the error that a server's error object tells."""
+    code = str(error.get("code"))
+    details = error.get("details")
+    if retry_after is not None:
+        details = {**(details if isinstance(details, dict) else {}), "retry_after": seconds(retry_after)}
+    steps = error.get("troubleshooting")
+    return error_class(code, error.get("type"))(
+        str(error.get("message") or code),
+        code=code,
+        details=details,
+        troubleshooting=[str(step) for step in steps] if isinstance(steps, list) else None,
+        status=status,
+        request_id=request_id,
+    )
+
+
+def seconds(retry_after: str | None) -> float | None:
+    """Return a Retry-After header in seconds; None where it has none (a date counts as none)."""
+    try:
+        return None if retry_after is None else max(0.0, float(retry_after))
+    except ValueError:
+        return None
+
+
+def chat_result(body: dict[str, Any], *, status: int, request_id: str | None) -> ChatResult:
+    """Return the result of a whole answer of Mesh chat.
+
+    Raises:
+        MeshError: `answer_invalid`, if it is none.
+    """
+    try:
+        choice = body["choices"][0]
+        message = choice["message"]
+        return ChatResult(
+            success=True,
+            content=message.get("content") or "",
+            model=body["model"],
+            provider=body["provider"],
+            usage=usage(body.get("usage"), body.get("cost_usd")),
+            thinking=body.get("thinking"),
+            tool_calls=message.get("tool_calls") or [],
+            finish_reason=choice.get("finish_reason"),
+            warnings=body.get("warnings") or [],
+            id=body.get("id"),
+            request_id=body.get("request_id") or request_id,
+            raw=body,
+        )
+    except (KeyError, IndexError, TypeError, AttributeError):
+        raise _invalid(Reply(status, {"x-request-id": request_id or ""}), "something that is no chat") from None
+
+
+def original(body: dict[str, Any]) -> dict[str, Any]:
+    """Return the provider's own body: what Mesh added is taken away."""
+    return {name: value for name, value in body.items() if name not in _ADDED}
+
+
+def usage(spent: dict[str, Any] | None, cost_usd: float | None) -> Usage:
+    """Return what a call spent, by the provider's count."""
+    spent = spent or {}
+    taken, given = int(spent.get("prompt_tokens") or 0), int(spent.get("completion_tokens") or 0)
+    return Usage(
+        input_tokens=taken,
+        output_tokens=given,
+        total_tokens=int(spent.get("total_tokens") or taken + given),
+        cost_usd=cost_usd,
+    )
+
+
+def stored_key(reply: Reply) -> StoredKey:
+    """Return what is known of a key after a change."""
+    return StoredKey(read(reply))
+
+
+def deleted_key(reply: Reply) -> DeletedKey:
+    """Return what is known of a deletion."""
+    return DeletedKey(read(reply))
+
+
+def key_value(reply: Reply) -> str | bytes:
+    """Return the value of a key: text as it was stored, or bytes."""
+    body = read(reply)
+    if isinstance(body.get("value"), str):
+        return str(body["value"])
+    try:
+        return base64.b64decode(body["value_base64"], validate=True)
+    except (KeyError, ValueError, TypeError):
+        raise _invalid(reply, "no value") from None
+
+
+def key_names(reply: Reply) -> tuple[list[str], str | None]:
+    """Return the names of a page, and the cursor of the next one."""
+    body = read(reply)
+    try:
+        return [str(key["name"]) for key in body["keys"]], body.get("next_cursor")
+    except (KeyError, TypeError):
+        raise _invalid(reply, "no list of keys") from None
+
+
+def _invalid(reply: Reply, what: str) -> MeshError:
+    return error_class("answer_invalid")(
+        f"The server answered with {what}, as a Mesh server does not.",
+        code="answer_invalid",
+        status=reply.status,
+        request_id=reply.headers.get("x-request-id") or None,
+    )

@@ -1,0 +1,35 @@
+"""Log lines for `debug=True`: which call, what came of it, how long it took, and nothing that was said or stored."""
+
+import sys
+import time
+from typing import Any
+
+from mesh._requests import Request
+from mesh._transport import Reply
+
+NAME = "mesh"
+
+
+def enable() -> None:
+    """Let the logger `mesh` write to stderr; the root logger and everybody else's stay as they are."""
+    import logging  # noqa: PLC0415 - only where somebody wants to see
+
+    logger = logging.getLogger(NAME)
+    logger.setLevel(logging.DEBUG)
+    if not any(getattr(handler, "of_mesh", False) for handler in logger.handlers):
+        handler: Any = logging.StreamHandler()
+        handler.of_mesh = True
+        handler.setFormatter(logging.Formatter("%(asctime)s %(name)s %(levelname)s %(message)s"))
+        logger.addHandler(handler)
+
+
+def note(request: Request, told: object, started: float) -> None:
+    """Log one attempt. The path's pattern stands for the path, which may hold the name of a key."""
+    logging: Any = sys.modules.get("logging")
+    if logging is None:  # nobody can be listening
+        return
+    logger = logging.getLogger(NAME)
+    if logger.isEnabledFor(10):
+        outcome = f"{told.status} {told.headers.get('x-request-id', '-')}" if isinstance(told, Reply) else repr(told)
+        spent = (time.monotonic() - started) * 1000
+        logger.debug("%s %s -> %s in %.0f ms", request.method, request.route, outcome, spent)

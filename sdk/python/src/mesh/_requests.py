@@ -1,0 +1,272 @@
+"""Arguments of calls become requests; pure. What is wrong with a call is said here, before anything is sent."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from datetime import datetime
+from typing import Any
+from urllib.parse import quote, urlencode
+
+import msgspec
+
+from mesh_protocol.wire import API_PREFIX, MAX_KEY_NAME_BYTES, MAX_KEY_VALUE_BYTES
+
+Messages = Sequence[Mapping[str, Any]]
+
+_encoder = msgspec.json.Encoder()
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Request:
+    """A request to the API. `repr` shows nothing of what it carries.
+
+    Attributes:
+        method: of HTTP.
+        route: the path's pattern, which may stand in a log.
+        path: the path itself with its query.
+        headers: beside those that every request has.
+        body: JSON.
+        chat: counts as a chat, which may take longer.
+        streamed: the reply is a stream.
+    """
+
+    method: str
+    route: str
+    path: str = field(repr=False)
+    headers: tuple[tuple[str, str], ...] = field(default=(), repr=False)
+    body: bytes | None = field(default=None, repr=False)
+    chat: bool = False
+    streamed: bool = False
+
+    @property
+    def repeatable(self) -> bool:
+        """Whether doing it twice is the same as doing it once."""
+        return self.method == "GET"
+
+
+def chat_body(
+    message: str | None,
+    *,
+    messages: Messages | None,
+    system: str | None,
+    stream: bool,
+    options: Mapping[str, Any],
+    extra: Mapping[str, Any],
+) -> dict[str, Any]:
+    """Return the body of a chat request, without model and provider.
+
+    Args:
+        message: the user's words; `prompt` in `extra` is another word for it.
+        messages: instead of it, in OpenAI's shape.
+        system: instructions before everything else.
+        stream: answer piece by piece.
+        options: parameters by name; None is left out.
+        extra: members for the provider.
+
+    Raises:
+        TypeError, ValueError: if the call is wrong.
+    """
+    extra = dict(extra)
+    prompt = extra.pop("prompt", None)
+    if prompt is not None:
+        if message is not None:
+            raise TypeError("message and prompt are the same argument: give one of them")
+        message = prompt
+    _check_options(options)
+    body = {name: value for name, value in options.items() if value is not None}
+    clash = sorted(extra.keys() & {"model", "provider", "stream", *body})
+    if clash:
+        raise TypeError(f"{clash[0]} is given twice")
+    body |= extra
+    body["messages"] = _messages(message, messages, system)
+    if stream:
+        body["stream"] = True
+    return body
+
+
+def chat(body: Mapping[str, Any], *, model: str | None, provider: str | None) -> Request:
+    """Return the request of a chat.
+
+    Raises:
+        TypeError: if the body holds something that JSON has no word for.
+    """
+    chosen = {name: value for name, value in (("model", model), ("provider", provider)) if value is not None}
+    return Request(
+        method="POST",
+        route=f"{API_PREFIX}/chat/completions",
+        path=f"{API_PREFIX}/chat/completions",
+        body=_encoder.encode({**body, **chosen}),
+        chat=True,
+        streamed=bool(body.get("stream")),
+    )
+
+
+def store_key(
+    name: str,
+    value: str | bytes,
+    *,
+    user_id: str | None,
+    tags: Mapping[str, str] | None,
+    note: str | None,
+    expires_at: datetime | None,
+    if_rev: int | None,
+    if_absent: bool,
+) -> Request:
+    """Return the request that stores a key.
+
+    Raises:
+        TypeError, ValueError: if the call is wrong; the value is never part of the message.
+    """
+    body = _value(value)
+    if if_rev is not None and if_absent:
+        raise ValueError("if_rev and if_absent exclude each other")
+    if expires_at is not None and (not isinstance(expires_at, datetime) or expires_at.tzinfo is None):
+        raise TypeError(
+            "expires_at must be a datetime with a time zone, such as datetime.now(UTC) + timedelta(days=90)"
+        )
+    described = {"tags": tags, "note": note, "expires_at": expires_at}
+    body |= {member: given for member, given in described.items() if given is not None}
+    headers: list[tuple[str, str]] = []
+    if if_rev is not None:
+        headers.append(("if-match", f'"{int(if_rev)}"'))
+    if if_absent:
+        headers.append(("if-none-match", "*"))
+    return Request(
+        method="PUT",
+        route=f"{API_PREFIX}/keys/{{name}}",
+        path=_key_path(name, user_id),
+        headers=tuple(headers),
+        body=_encoder.encode(body),
+    )
+
+
+def _value(value: str | bytes) -> dict[str, Any]:
+    if isinstance(value, str):
+        size = len(_utf8(value, "key_value"))
+        body: dict[str, Any] = {"value": value}
+    elif isinstance(value, bytes | bytearray | memoryview):
+        size = len(bytes(value))
+        body = {"value_base64": bytes(value)}  # bytes are base64 to msgspec
+    else:
+        raise TypeError(f"key_value must be str or bytes, not {type(value).__name__}")
+    if not size:
+        raise ValueError("key_value is empty; to take a key away, use delete_key")
+    if size > MAX_KEY_VALUE_BYTES:
+        raise ValueError(f"key_value has {size} bytes; the limit is {MAX_KEY_VALUE_BYTES}")
+    return body
+
+
+def get_key(name: str, *, user_id: str | None) -> Request:
+    """Return the request that reads a key."""
+    return Request(method="GET", route=f"{API_PREFIX}/keys/{{name}}", path=_key_path(name, user_id))
+
+
+def delete_key(name: str, *, user_id: str | None) -> Request:
+    """Return the request that deletes a key."""
+    return Request(method="DELETE", route=f"{API_PREFIX}/keys/{{name}}", path=_key_path(name, user_id))
+
+
+def restore_key(name: str, *, user_id: str | None) -> Request:
+    """Return the request that takes a deletion back."""
+    return Request(
+        method="POST",
+        route=f"{API_PREFIX}/keys/{{name}}/restore",
+        path=_key_path(name, user_id, "/restore"),
+    )
+
+
+def list_keys(*, user_id: str | None, prefix: str | None, tag: tuple[str, str] | None, cursor: str | None) -> Request:
+    """Return the request for a page of the keys' names."""
+    query = {"user_id": _namespace(user_id), "prefix": prefix, "cursor": cursor}
+    if tag is not None:
+        name, value = tag
+        query["tag"] = f"{name}:{value}"
+    shown = urlencode({name: value for name, value in query.items() if value})
+    path = f"{API_PREFIX}/keys"
+    return Request(method="GET", route=path, path=f"{path}?{shown}" if shown else path)
+
+
+def check_timeout(timeout: float | None) -> None:
+    """Refuse a time that is none.
+
+    Raises:
+        TypeError, ValueError: if it is not a positive number of seconds.
+    """
+    if timeout is None:
+        return
+    if isinstance(timeout, bool) or not isinstance(timeout, int | float):
+        raise TypeError(f"timeout must be a number of seconds, not {type(timeout).__name__}")
+    if not 0 < timeout < float("inf"):
+        raise ValueError("timeout must be a positive number of seconds")
+
+
+def _messages(message: str | None, messages: Messages | None, system: str | None) -> list[Any]:
+    if (message is None) == (messages is None):
+        raise TypeError("give either message (a str) or messages=[...]")
+    for name, text in (("message", message), ("system", system)):
+        if text is not None and not isinstance(text, str):
+            raise TypeError(f"{name} must be a str, not {type(text).__name__}")
+    found: list[Any]
+    if messages is None:
+        found = [{"role": "user", "content": message}]
+    else:
+        if isinstance(messages, str | bytes | Mapping) or not isinstance(messages, Sequence):
+            raise TypeError("messages must be a list of mappings with role and content")
+        if not messages or not all(isinstance(one, Mapping) and "role" in one for one in messages):
+            raise ValueError("messages must be a list, not empty, of mappings with role and content")
+        found = list(messages)
+    return found if system is None else [{"role": "system", "content": system}, *found]
+
+
+def _check_options(options: Mapping[str, Any]) -> None:
+    _check_kind(options, "max_tokens", int)
+    _check_kind(options, "thinking_budget", int)
+    _check_kind(options, "thinking", bool)
+    _check_kind(options, "temperature", int, float)
+    _check_kind(options, "response_format", Mapping)
+    tools = options.get("tools")
+    if tools is not None and (isinstance(tools, str | Mapping) or not all(isinstance(tool, Mapping) for tool in tools)):
+        raise TypeError("tools must be a list of mappings in OpenAI's form")
+    if (options.get("max_tokens") or 1) < 1:
+        raise ValueError("max_tokens must be at least 1")
+
+
+def _check_kind(options: Mapping[str, Any], name: str, *kinds: type) -> None:
+    value = options.get(name)
+    if value is None:
+        return
+    if not isinstance(value, kinds) or (isinstance(value, bool) and bool not in kinds):
+        raise TypeError(f"{name} must be {' or '.join(kind.__name__ for kind in kinds)}, not {type(value).__name__}")
+
+
+def _key_path(name: str, user_id: str | None, after: str = "") -> str:
+    if not isinstance(name, str):
+        raise TypeError(f"key_name must be a str, not {type(name).__name__}")
+    size = len(_utf8(name, "key_name"))
+    if not name:
+        raise ValueError("key_name is empty")
+    if size > MAX_KEY_NAME_BYTES:
+        raise ValueError(f"key_name has {size} bytes; the limit is {MAX_KEY_NAME_BYTES}")
+    # One segment whatever it holds: a slash is encoded, and so are the dots that clients and proxies would resolve.
+    segment = quote(name, safe="")
+    if name in {".", ".."}:
+        segment = name.replace(".", "%2E")
+    namespace = _namespace(user_id)
+    query = f"?user_id={quote(namespace, safe='')}" if namespace else ""
+    return f"{API_PREFIX}/keys/{segment}{after}{query}"
+
+
+def _namespace(user_id: str | None) -> str:
+    if user_id is None:
+        return ""
+    if not isinstance(user_id, str):
+        raise TypeError(f"user_id must be a str, not {type(user_id).__name__}")
+    if len(_utf8(user_id, "user_id")) > MAX_KEY_NAME_BYTES:
+        raise ValueError(f"user_id is longer than {MAX_KEY_NAME_BYTES} bytes")
+    return user_id
+
+
+def _utf8(text: str, what: str) -> bytes:
+    try:
+        return text.encode()
+    except UnicodeEncodeError:
+        raise ValueError(f"{what} is not valid Unicode: it holds half of a surrogate pair") from None

@@ -1,0 +1,131 @@
+"""How a request is sent: one deadline over all tries, and a second try only where the first surely did nothing.
+
+Written without I/O: a plan is a generator that yields what is to be done, an `Attempt` or a `Wait`, and is told what
+came of it. Both clients drive the same plans, so that they differ in the await alone.
+"""
+
+import time
+from collections.abc import Generator
+from dataclasses import dataclass
+from typing import TypeVar
+
+from mesh import _answers, _debug
+from mesh._config import CHAT_TIMEOUT_S, TIMEOUT_S, Config
+from mesh._requests import Request
+from mesh._transport import Reply, TransportFailure, WireRequest
+from mesh.errors import MeshError, local_error
+from mesh_protocol.codes import CODES
+
+T = TypeVar("T")
+
+_FIRST_WAIT_S, _MOST_WAIT_S = 0.5, 8.0
+
+
+@dataclass(frozen=True, slots=True)
+class Attempt:
+    """Send this."""
+
+    request: WireRequest
+
+
+@dataclass(frozen=True, slots=True)
+class Wait:
+    """Sleep so many seconds."""
+
+    seconds: float
+
+
+Step = Attempt | Wait
+Told = Reply | TransportFailure | None
+Plan = Generator[Step, Told, T]
+Found = Config | MeshError
+
+
+def send(found: Found, request: Request, timeout: float | None) -> Plan[Reply]:
+    """Send a request and return its reply, whatever its status.
+
+    Args:
+        found: the configuration, or what is wrong with it: that is told only now, after the call was checked.
+        request: what to send.
+        timeout: seconds, over all tries.
+
+    Raises:
+        ConnectionFailed, DeadlineExceeded: if no reply comes.
+        MeshError: what is wrong with the configuration.
+    """
+    if isinstance(found, MeshError):
+        raise found
+    config = found
+    given = timeout or config.timeout or (CHAT_TIMEOUT_S if request.chat else TIMEOUT_S)
+    deadline = time.monotonic() + given
+    tries = 0
+    while True:
+        left = deadline - time.monotonic()
+        if left <= 0:
+            raise _too_late(config, given)
+        started = time.monotonic()
+        # Of a stream the time is the longest silence, not the whole.
+        told = yield Attempt(_wire(config, request, given if request.streamed else left))
+        _debug.note(request, told, started)
+        wait = _wait_before_retry(request, told, tries) if tries < config.max_retries else None
+        if wait is None or time.monotonic() + wait >= deadline:
+            return _reply(config, told, given)
+        tries += 1
+        yield Wait(wait)
+
+
+def _wire(config: Config, request: Request, timeout: float) -> WireRequest:
+    headers = [("authorization", f"Bearer {config.token.reveal()}"), ("accept", "application/json, text/event-stream")]
+    if request.body is not None:
+        headers.append(("content-type", "application/json"))
+    return WireRequest(
+        method=request.method,
+        url=config.server_url + request.path,
+        headers=(*headers, *request.headers),
+        body=request.body,
+        timeout=timeout,
+        streamed=request.streamed,
+    )
+
+
+def _reply(config: Config, told: Told, given: float) -> Reply:
+    if isinstance(told, Reply):
+        return told
+    kind = told.kind if told is not None else "broken"
+    if kind == "timeout":
+        raise _too_late(config, given)
+    if kind == "closed":
+        raise local_error("client_closed", "This client was closed.")
+    what = "No connection could be made" if kind == "connect" else "The connection ended before the answer came"
+    raise local_error("connection_failed", f"{what}: {config.server_url}.")
+
+
+def _too_late(config: Config, given: float) -> MeshError:
+    return local_error("timeout", f"{config.server_url} did not answer within {given:g} s.")
+
+
+def _wait_before_retry(request: Request, told: Told, tries: int) -> float | None:
+    """Return the seconds until the next try; None where there must be none.
+
+    Without a connection nothing was sent. A 429 or 503 that names a time, or whose code says so, was refused before
+    anything was done. Everything else may have been done, and only what may be done twice is tried again.
+    """
+    if isinstance(told, TransportFailure):
+        again = told.kind == "connect" or (told.kind == "broken" and request.repeatable)
+        return _backoff(tries) if again else None
+    if told is None or told.status not in {429, 502, 503, 504}:
+        return None
+    if told.status in {502, 504} and not request.repeatable:
+        return None
+    error = _answers.failure(told)
+    asked = _answers.seconds(told.headers.get("retry-after"))
+    known = CODES.get(error.code)
+    if known is None or not known.retryable or (asked is None and not request.repeatable):
+        return None
+    return max(asked or 0.0, _backoff(tries))
+
+
+def _backoff(tries: int) -> float:
+    import random  # noqa: PLC0415 - only where something failed
+
+    return float(min(_FIRST_WAIT_S * 2**tries, _MOST_WAIT_S) * random.uniform(0.75, 1.0))  # noqa: S311 - spreads load

@@ -1,0 +1,290 @@
+"""The one seam to the network: a request goes in, a reply or a `TransportFailure` comes out.
+
+Everything above it is shared by both clients and knows no HTTP library; a test, or another library, is plugged in here.
+"""
+
+import os
+import threading
+from collections.abc import AsyncIterator, Iterator
+from dataclasses import dataclass, field
+from datetime import timedelta
+from typing import Any, Literal, Protocol
+from urllib.parse import urlsplit
+
+from pyreqwest.client import Client, ClientBuilder, SyncClient, SyncClientBuilder
+from pyreqwest.exceptions import (
+    BuilderError,
+    ClientClosedError,
+    ConnectError,
+    ConnectTimeoutError,
+    PyreqwestError,
+    RequestTimeoutError,
+)
+
+CONNECT_S = 5.0
+#: Clients kept for different idle limits; calls mostly use one.
+_MOST_CLIENTS = 8
+_LOOPBACK = frozenset({"localhost", "127.0.0.1", "::1"})
+
+
+class TransportFailure(Exception):
+    """No reply, or not all of it.
+
+    Attributes:
+        kind: `connect`: no connection was made, nothing was sent; `timeout`: the time passed; `broken`: the connection
+            ended early; `closed`: the client was closed.
+    """
+
+    def __init__(self, kind: Literal["connect", "timeout", "broken", "closed"]) -> None:
+        super().__init__(kind)
+        self.kind = kind
+
+
+@dataclass(frozen=True, slots=True)
+class WireRequest:
+    """One HTTP request. `repr` shows neither headers nor body.
+
+    Attributes:
+        timeout: seconds for the whole reply; of a streamed one, the longest silence.
+        streamed: the body of a reply with status 200 is handed on as it comes.
+    """
+
+    method: str
+    url: str
+    headers: tuple[tuple[str, str], ...] = field(repr=False)
+    body: bytes | None = field(repr=False)
+    timeout: float
+    streamed: bool
+
+
+@dataclass(slots=True)
+class Reply:
+    """One HTTP reply: with its body, or with where its body comes from.
+
+    Attributes:
+        headers: by lower-case name.
+        stream: a `SyncBody` or `AsyncBody` where the body was asked for as a stream.
+    """
+
+    status: int
+    headers: dict[str, str]
+    body: bytes = field(default=b"", repr=False)
+    stream: Any = None
+
+
+class SyncBody(Protocol):
+    """A body that comes in pieces."""
+
+    def __iter__(self) -> Iterator[bytes]:
+        """Yield the pieces; raises TransportFailure."""
+
+    def close(self) -> None:
+        """Give the rest up; closing twice is fine."""
+
+
+class AsyncBody(Protocol):
+    """A body that comes in pieces."""
+
+    def __aiter__(self) -> AsyncIterator[bytes]:
+        """Yield the pieces; raises TransportFailure."""
+
+    async def aclose(self) -> None:
+        """Give the rest up; closing twice is fine."""
+
+
+class SyncTransport(Protocol):
+    """Sends requests for `MeshClient`."""
+
+    def send(self, request: WireRequest) -> Reply:
+        """Send one request; raises TransportFailure."""
+
+    def close(self) -> None:
+        """Close every connection."""
+
+
+class AsyncTransport(Protocol):
+    """Sends requests for `AsyncMeshClient`."""
+
+    async def send(self, request: WireRequest) -> Reply:
+        """Send one request; raises TransportFailure."""
+
+    async def close(self) -> None:
+        """Close every connection."""
+
+
+def _failure(problem: PyreqwestError) -> TransportFailure:
+    # Only the kind goes on: the library's text may hold the address.
+    if isinstance(problem, ConnectError | ConnectTimeoutError | BuilderError):
+        return TransportFailure("connect")
+    if isinstance(problem, RequestTimeoutError):
+        return TransportFailure("timeout")
+    if isinstance(problem, ClientClosedError):
+        return TransportFailure("closed")
+    return TransportFailure("broken")
+
+
+def _configured(builder: Any, request: WireRequest) -> Any:
+    builder = builder.user_agent("mesh-python").connect_timeout(timedelta(seconds=CONNECT_S))
+    builder = builder.follow_redirects(enable=False).referer(enable=False)
+    if request.streamed:
+        builder = builder.read_timeout(timedelta(seconds=request.timeout))
+    if urlsplit(request.url).hostname in _LOOPBACK:
+        builder = builder.no_proxy()
+    return builder.build()
+
+
+def _key(request: WireRequest) -> tuple[int, str, float]:
+    # A forked child must not touch its parent's connections. The total limit is set with each request, the longest
+    # silence of a stream only with a client; so streams with different limits have different clients.
+    parts = urlsplit(request.url)
+    return os.getpid(), f"{parts.scheme}://{parts.netloc}", request.timeout if request.streamed else 0.0
+
+
+def _built(client: Any, request: WireRequest) -> Any:
+    builder = client.request(request.method, request.url)
+    for name, value in request.headers:
+        builder = builder.header(name, value, is_sensitive=name == "authorization")
+    if request.body is not None:
+        builder = builder.body_bytes(request.body)
+    if not request.streamed:
+        builder = builder.timeout(timedelta(seconds=request.timeout))
+    return builder.build_streamed()
+
+
+def _headers(response: Any) -> dict[str, str]:
+    return {name.lower(): value for name, value in response.headers.items()}
+
+
+class HTTPTransport:
+    """The default for `MeshClient`: HTTP/1.1 with kept connections, TLS by the system's trust store, proxies."""
+
+    def __init__(self) -> None:
+        self._clients: dict[tuple[int, str, float], SyncClient] = {}
+        self._lock = threading.Lock()
+        self._closed = False
+
+    def send(self, request: WireRequest) -> Reply:
+        """Send one request."""
+        try:
+            sending = _built(self._client(request), request)
+            response = sending.__enter__()
+        except PyreqwestError as problem:
+            raise _failure(problem) from None
+        body = _SyncPieces(sending, response)
+        reply = Reply(response.status, _headers(response))
+        if request.streamed and reply.status == 200:
+            reply.stream = body
+            return reply
+        try:
+            reply.body = b"".join(body)
+        finally:
+            body.close()
+        return reply
+
+    def close(self) -> None:
+        """Close every connection."""
+        self._closed = True
+        with self._lock:
+            clients, self._clients = self._clients, {}
+        for (pid, *_), client in clients.items():
+            if pid == os.getpid():
+                client.close()
+
+    def _client(self, request: WireRequest) -> SyncClient:
+        if self._closed:
+            raise TransportFailure("closed")
+        key = _key(request)
+        with self._lock:
+            client = self._clients.get(key)
+            if client is None:
+                if len(self._clients) >= _MOST_CLIENTS:
+                    del self._clients[next(iter(self._clients))]  # what it is doing goes on; then it is collected
+                client = self._clients[key] = _configured(SyncClientBuilder(), request)
+        return client
+
+
+class _SyncPieces:
+    def __init__(self, sending: Any, response: Any) -> None:
+        self._sending = sending
+        self._reader = response.body_reader
+
+    def __iter__(self) -> Iterator[bytes]:
+        while True:
+            try:
+                chunk = self._reader.read_chunk()
+            except PyreqwestError as problem:
+                raise _failure(problem) from None
+            if chunk is None:
+                return
+            yield bytes(chunk)
+
+    def close(self) -> None:
+        sending, self._sending = self._sending, None
+        if sending is not None:
+            sending.__exit__(None, None, None)
+
+
+class AsyncHTTPTransport:
+    """The default for `AsyncMeshClient`."""
+
+    def __init__(self) -> None:
+        self._clients: dict[tuple[int, str, float], Client] = {}
+        self._closed = False
+
+    async def send(self, request: WireRequest) -> Reply:
+        """Send one request."""
+        try:
+            sending = _built(self._client(request), request)
+            response = await sending.__aenter__()
+        except PyreqwestError as problem:
+            raise _failure(problem) from None
+        body = _AsyncPieces(sending, response)
+        reply = Reply(response.status, _headers(response))
+        if request.streamed and reply.status == 200:
+            reply.stream = body
+            return reply
+        try:
+            reply.body = b"".join([piece async for piece in body])
+        finally:
+            await body.aclose()
+        return reply
+
+    async def close(self) -> None:
+        """Close every connection."""
+        self._closed = True
+        clients, self._clients = self._clients, {}
+        for (pid, *_), client in clients.items():
+            if pid == os.getpid():
+                await client.close()
+
+    def _client(self, request: WireRequest) -> Client:
+        if self._closed:
+            raise TransportFailure("closed")
+        key = _key(request)
+        client = self._clients.get(key)
+        if client is None:
+            if len(self._clients) >= _MOST_CLIENTS:
+                del self._clients[next(iter(self._clients))]
+            client = self._clients[key] = _configured(ClientBuilder(), request)
+        return client
+
+
+class _AsyncPieces:
+    def __init__(self, sending: Any, response: Any) -> None:
+        self._sending = sending
+        self._reader = response.body_reader
+
+    async def __aiter__(self) -> AsyncIterator[bytes]:
+        while True:
+            try:
+                chunk = await self._reader.read_chunk()
+            except PyreqwestError as problem:
+                raise _failure(problem) from None
+            if chunk is None:
+                return
+            yield bytes(chunk)
+
+    async def aclose(self) -> None:
+        sending, self._sending = self._sending, None
+        if sending is not None:
+            await sending.__aexit__(None, None, None)

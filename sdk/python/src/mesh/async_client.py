@@ -1,0 +1,313 @@
+"""The asynchronous client: as `MeshClient`, awaited."""
+
+import asyncio
+from collections.abc import Mapping, Sequence
+from datetime import datetime
+from types import TracebackType
+from typing import Any, Literal, Self, TypeVar, overload
+
+from mesh import _operations
+from mesh._base import BaseClient
+from mesh._operations import KeyArguments
+from mesh._requests import Messages
+from mesh._send import Attempt, Plan, Told
+from mesh._stream import AsyncStream
+from mesh._transport import AsyncHTTPTransport, AsyncTransport, TransportFailure
+from mesh.errors import MeshError
+from mesh.results import ChatResult, DeletedKey, Result, StoredKey
+
+T = TypeVar("T")
+R = TypeVar("R", bound=Result)
+
+
+class AsyncMeshClient(BaseClient):
+    """Talks to a Mesh server from asynchronous code.
+
+    Methods whose result is a mapping report failure in it: `success`, `error`, `troubleshooting`, `code`. Methods with
+    a plain result, and the iteration of a stream, raise a `MeshError`.
+
+    Args:
+        server_url: the server; default: MESH_API_URL, then the profile that `mesh-server dev` or a login left.
+        auth_token: the login; default: MESH_AUTH_TOKEN, then the profile's.
+        profile: a name in the profile file; default: MESH_PROFILE, then the file's own default.
+        timeout: seconds for each call, over all tries; default: MESH_TIMEOUT, then 600 for a chat and 60 for the rest.
+        max_retries: further tries of a call that surely was not executed; default: MESH_MAX_RETRIES, then 2.
+        raise_on_error: raise every failure instead of returning it.
+        original_response: return the provider's own body from `chat`, unchanged.
+        debug: log calls, without their content, to stderr; default: DEBUG.
+        allow_insecure: accept http:// to other machines than this one.
+        transport: what sends requests; for tests and for other HTTP libraries.
+
+    Raises:
+        TypeError, ValueError: if an argument is wrong. What is wrong with the surroundings is told by the calls.
+    """
+
+    def __init__(
+        self,
+        server_url: str | None = None,
+        auth_token: str | None = None,
+        *,
+        profile: str | None = None,
+        timeout: float | None = None,
+        max_retries: int | None = None,
+        raise_on_error: bool = False,
+        original_response: bool = False,
+        debug: bool | None = None,
+        allow_insecure: bool = False,
+        transport: AsyncTransport | None = None,
+    ) -> None:
+        super().__init__(
+            server_url,
+            auth_token,
+            profile=profile,
+            timeout=timeout,
+            max_retries=max_retries,
+            raise_on_error=raise_on_error,
+            original_response=original_response,
+            debug=debug,
+            allow_insecure=allow_insecure,
+        )
+        self._transport: AsyncTransport = transport if transport is not None else AsyncHTTPTransport()
+
+    @overload
+    async def chat(
+        self,
+        message: str | None = None,
+        *,
+        messages: Messages | None = None,
+        model: str | None = None,
+        provider: str | None = None,
+        system: str | None = None,
+        stream: Literal[True],
+        thinking: bool | None = None,
+        thinking_budget: int | None = None,
+        max_tokens: int | None = None,
+        temperature: float | None = None,
+        tools: Sequence[Mapping[str, Any]] | None = None,
+        response_format: Mapping[str, Any] | None = None,
+        original_response: bool | None = None,
+        timeout: float | None = None,
+        **extra: Any,
+    ) -> AsyncStream: ...
+
+    @overload
+    async def chat(
+        self,
+        message: str | None = None,
+        *,
+        messages: Messages | None = None,
+        model: str | None = None,
+        provider: str | None = None,
+        system: str | None = None,
+        stream: Literal[False] = False,
+        thinking: bool | None = None,
+        thinking_budget: int | None = None,
+        max_tokens: int | None = None,
+        temperature: float | None = None,
+        tools: Sequence[Mapping[str, Any]] | None = None,
+        response_format: Mapping[str, Any] | None = None,
+        original_response: Literal[False] | None = None,
+        timeout: float | None = None,
+        **extra: Any,
+    ) -> ChatResult: ...
+
+    @overload
+    async def chat(
+        self,
+        message: str | None = None,
+        *,
+        messages: Messages | None = None,
+        model: str | None = None,
+        provider: str | None = None,
+        system: str | None = None,
+        stream: Literal[False] = False,
+        thinking: bool | None = None,
+        thinking_budget: int | None = None,
+        max_tokens: int | None = None,
+        temperature: float | None = None,
+        tools: Sequence[Mapping[str, Any]] | None = None,
+        response_format: Mapping[str, Any] | None = None,
+        original_response: Literal[True],
+        timeout: float | None = None,
+        **extra: Any,
+    ) -> dict[str, Any]: ...
+
+    async def chat(
+        self,
+        message: str | None = None,
+        *,
+        messages: Messages | None = None,
+        model: str | None = None,
+        provider: str | None = None,
+        system: str | None = None,
+        stream: bool = False,
+        thinking: bool | None = None,
+        thinking_budget: int | None = None,
+        max_tokens: int | None = None,
+        temperature: float | None = None,
+        tools: Sequence[Mapping[str, Any]] | None = None,
+        response_format: Mapping[str, Any] | None = None,
+        original_response: bool | None = None,
+        timeout: float | None = None,
+        **extra: Any,
+    ) -> ChatResult | dict[str, Any] | AsyncStream:
+        """Ask a model.
+
+        Args:
+            message: what to say; `prompt=` is another word for it.
+            messages: instead, a conversation in OpenAI's shape, also with image parts.
+            model: as the provider names it; default: see `set_default_model`.
+            provider: who answers; default: found by the model.
+            system: instructions for the model.
+            stream: return a stream of pieces instead of the whole answer.
+            thinking: let the model think first, where it can.
+            thinking_budget: tokens that it may think.
+            max_tokens: the longest answer, in tokens.
+            temperature: from 0, the likeliest words.
+            tools: functions that the model may call, in OpenAI's form.
+            response_format: a JSON schema for the answer, in OpenAI's form.
+            original_response: return the provider's own body, unchanged.
+            timeout: seconds for the call; of a stream, the longest silence.
+            **extra: anything else that the provider takes, such as `top_p`, and `key_name`: which of your keys to use.
+
+        Returns:
+            The answer, or the failure: `success` tells. With `stream=True` a stream, whose iteration raises.
+
+        Raises:
+            TypeError, ValueError: if the call is wrong.
+            MeshError: with `raise_on_error=True`, whatever else fails.
+        """
+        call = self._chat_call(
+            message,
+            {
+                "messages": messages,
+                "model": model,
+                "provider": provider,
+                "system": system,
+                "stream": stream,
+                "thinking": thinking,
+                "thinking_budget": thinking_budget,
+                "max_tokens": max_tokens,
+                "temperature": temperature,
+                "tools": tools,
+                "response_format": response_format,
+                "original_response": original_response,
+                "timeout": timeout,
+            },
+            extra,
+        )
+        if stream:
+            try:
+                reply = await self._run(_operations.open_stream(self._found, call.request, call.timeout))
+            except MeshError as problem:
+                if self._raise_on_error:
+                    raise
+                return AsyncStream(None, problem)
+            return AsyncStream(reply, original=call.original)
+        plan = _operations.chat(self._found, call.request, call.timeout, original=call.original)
+        return await self._report(plan, ChatResult)
+
+    async def store_key(
+        self,
+        key_name: str,
+        key_value: str | bytes,
+        user_id: str | None = None,
+        *,
+        tags: Mapping[str, str] | None = None,
+        note: str | None = None,
+        expires_at: datetime | None = None,
+        if_rev: int | None = None,
+        if_absent: bool = False,
+    ) -> StoredKey:
+        """Store a value under a name, as a new version where the name is there.
+
+        Args:
+            key_name: 1 to 256 bytes of UTF-8.
+            key_value: up to 64 KiB, text or bytes.
+            user_id: a namespace inside your own account.
+            tags: to find it by; None leaves those of the key.
+            note: for people; None leaves that of the key.
+            expires_at: when it stops to be; with a time zone.
+            if_rev: only if the key is at this `rev`.
+            if_absent: only if there is no such key.
+
+        Returns:
+            What is known of the key then, or the failure.
+
+        Raises:
+            TypeError, ValueError: if the call is wrong; never with the value in the message.
+        """
+        arguments = KeyArguments(user_id, tags, note, expires_at, if_rev, if_absent)
+        return await self._report(_operations.store_key(self._found, key_name, key_value, arguments), StoredKey)
+
+    async def get_key(self, key_name: str, user_id: str | None = None) -> str | bytes | None:
+        """Return the value of a key: text or bytes, as it was stored; None where there is no such key.
+
+        Raises:
+            MeshError: if anything else stands in the way.
+        """
+        return await self._run(_operations.get_key(self._found, key_name, user_id))
+
+    async def list_keys(
+        self, user_id: str | None = None, *, prefix: str | None = None, tag: tuple[str, str] | None = None
+    ) -> list[str]:
+        """Return the names of your keys, in their order.
+
+        Args:
+            user_id: a namespace inside your own account.
+            prefix: only names that begin with it, literally.
+            tag: only keys with this tag and value.
+
+        Raises:
+            MeshError: if anything stands in the way.
+        """
+        return await self._run(_operations.list_keys(self._found, user_id, prefix, tag))
+
+    async def delete_key(self, key_name: str, user_id: str | None = None) -> DeletedKey:
+        """Delete a key; `restore_key` brings it back until the result's `restorable_until`."""
+        return await self._report(_operations.delete_key(self._found, key_name, user_id), DeletedKey)
+
+    async def restore_key(self, key_name: str, user_id: str | None = None) -> StoredKey:
+        """Take a deletion back."""
+        return await self._report(_operations.restore_key(self._found, key_name, user_id), StoredKey)
+
+    async def close(self) -> None:
+        """Close the connections; closing twice is fine."""
+        await self._transport.close()
+
+    async def __aenter__(self) -> Self:
+        """Return itself."""
+        return self
+
+    async def __aexit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        """Close it."""
+        await self.close()
+
+    async def _report(self, plan: Plan[T], kind: type[R]) -> T | R:
+        """Follow a plan; a failure is the result, unless the client was told to raise."""
+        try:
+            return await self._run(plan)
+        except MeshError as problem:
+            if self._raise_on_error:
+                raise
+            return kind.failed(problem)
+
+    async def _run(self, plan: Plan[T]) -> T:
+        """Do what the plan asks for until it has its result."""
+        told: Told = None
+        while True:
+            try:
+                step = plan.send(told)
+            except StopIteration as finished:
+                result: T = finished.value
+                return result
+            told = None
+            if isinstance(step, Attempt):
+                try:
+                    told = await self._transport.send(step.request)
+                except TransportFailure as problem:
+                    told = problem
+            else:
+                await asyncio.sleep(step.seconds)

@@ -1,0 +1,127 @@
+"""What calls return: mappings whose members are attributes, too."""
+
+from typing import TYPE_CHECKING, Any, Self
+
+from mesh.errors import MeshError
+
+
+class Result(dict[str, Any]):
+    """A dictionary with attributes: `r["name"]` and `r.name` are the same.
+
+    Of a call that failed it has `success=False`, `error`, `details`, `troubleshooting`, `code`, `status` and
+    `request_id`; asking it for anything else says why there is no such thing.
+    """
+
+    success: bool
+    error: str
+    details: Any
+    troubleshooting: list[str]
+    code: str
+    status: int | None
+    request_id: str | None
+
+    @classmethod
+    def failed(cls, error: MeshError) -> Self:
+        """Return the result of a call that failed."""
+        return cls(error.to_dict())
+
+    if not TYPE_CHECKING:
+
+        def __getattr__(self, name: str) -> Any:
+            try:
+                return self[name]
+            except KeyError as problem:
+                raise AttributeError(*problem.args) from None
+
+    def __missing__(self, key: str) -> Any:
+        """Say that the call failed where that is why there is no such member."""
+        if self.get("success") is False and not key.startswith("__"):
+            raise KeyError(f"no {key!r}, for the call failed: {self.get('error')}")
+        raise KeyError(key)
+
+    def __str__(self) -> str:
+        """Return what went wrong and what to do; of a success, its members."""
+        if self.get("success") is False:
+            return "\n".join([f"Error: {self.get('error')}", *(f"  - {step}" for step in self.troubleshooting)])
+        return super().__repr__()
+
+
+class Usage(Result):
+    """Tokens that a call spent, and what they cost in US dollars where that is known."""
+
+    input_tokens: int
+    output_tokens: int
+    total_tokens: int
+    cost_usd: float | None
+
+
+class ChatResult(Result):
+    """A model's answer; `str()` of it is the text.
+
+    Attributes:
+        content: the text; empty where the model calls tools only.
+        model: what really answered.
+        provider: who.
+        usage: tokens and cost.
+        thinking: the model's reasoning where it gives one.
+        tool_calls: in OpenAI's form; empty where there are none.
+        finish_reason: `stop`, `length`, `tool_calls` or `content_filter`.
+        warnings: what was done otherwise than asked, one sentence each.
+        id: the provider's.
+        raw: the whole answer of the server.
+    """
+
+    content: str
+    model: str
+    provider: str
+    usage: Usage
+    thinking: str | None
+    tool_calls: list[dict[str, Any]]
+    finish_reason: str | None
+    warnings: list[str]
+    id: str | None
+    raw: dict[str, Any]
+
+    def __str__(self) -> str:
+        """Return the text, or what went wrong."""
+        return str(self["content"]) if self.get("success") else super().__str__()
+
+
+class ChatChunk(Result):
+    """One piece of a streamed answer; `str()` of it is its text.
+
+    Attributes:
+        text: what to show; may be empty where the piece is thinking or part of a tool call.
+        thinking: a piece of the model's reasoning.
+        raw: the piece as the provider wrote it.
+    """
+
+    text: str
+    thinking: str | None
+    raw: dict[str, Any]
+
+    def __str__(self) -> str:
+        """Return the text."""
+        return str(self["text"])
+
+
+class StoredKey(Result):
+    """What is known of a key after a change; never its value. Times are RFC 3339 text."""
+
+    name: str
+    user_id: str | None
+    version: int
+    rev: int
+    tags: dict[str, str]
+    note: str | None
+    created_at: str
+    updated_at: str
+    expires_at: str | None
+
+
+class DeletedKey(Result):
+    """A deleted key, and until when `restore_key` brings it back; times are RFC 3339 text."""
+
+    name: str
+    deleted_at: str
+    restorable_until: str
