@@ -21,7 +21,7 @@ def client_of(machine, **arguments):
 
 def story(client, tokens):
     """Begin a stream long enough to do something in its middle."""
-    stream = client.chat("Write a very long story about the sea.", stream=True, max_tokens=tokens)
+    stream = client.chat("Write a very long story about the sea.", provider="local", stream=True, max_tokens=tokens)
     pieces = iter(stream)
     next(pieces)
     return pieces
@@ -64,7 +64,7 @@ def test_a_stop_lets_a_running_stream_end_and_leaves_no_process(machine):
 def test_the_local_model_dies_with_a_killed_server(machine):
     machine.start()
     with client_of(machine) as client:
-        assert client.chat("Hi", max_tokens=2)["success"]
+        assert client.chat("Hi", provider="local", max_tokens=2)["success"]
     children = psutil.Process(machine.process.pid).children(recursive=True)
     assert children
     machine.stop(signal.SIGKILL)
@@ -75,11 +75,11 @@ def test_the_local_model_dies_with_a_killed_server(machine):
 def test_a_killed_local_model_is_started_again(machine):
     machine.start()
     with client_of(machine) as client:
-        assert client.chat("Hi", max_tokens=2)["success"]
+        assert client.chat("Hi", provider="local", max_tokens=2)["success"]
         for child in psutil.Process(machine.process.pid).children(recursive=True):
             child.kill()
         time.sleep(0.2)
-        assert client.chat("Hi", max_tokens=2)["success"]
+        assert client.chat("Hi", provider="local", max_tokens=2)["success"]
 
 
 def test_an_interrupted_server_says_so_by_its_exit_status(machine):
@@ -125,7 +125,7 @@ def test_no_file_and_no_log_holds_a_stored_secret_or_the_token(machine):
     with client_of(machine) as client:
         client.store_key("hidden", secret)
         assert client.get_key("hidden") == secret
-        client.chat(prompt, max_tokens=2)
+        assert client.chat(prompt, provider="local", max_tokens=2)["success"]
         client.chat(prompt, provider="openai", model="gpt-4o")
     own = machine.config_dir / machine.profile["token_file"]
     needles = [secret.encode(), prompt.encode(), machine.token.encode(), machine.token[10:30].encode()]

@@ -115,7 +115,7 @@ class _Sources:
 
     def text(self, name: str, default: str | None = None) -> str | None:
         for found in (self._flags.get(name), self._environment.get(f"MESH_{name.upper()}")):
-            if found:
+            if found not in {None, ""}:  # 0 is a port
                 return str(found)
         found = getattr(self._file, name, None)
         return str(found) if found is not None else default

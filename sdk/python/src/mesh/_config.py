@@ -38,7 +38,7 @@ class Config:
         timeout: seconds for each call; None for the defaults.
         max_retries: further tries of a call that surely was not executed.
         profile: the profile in use; empty where there is none.
-        environment: where defaults for models are looked up.
+        environment: the variables that name default models, and no other.
     """
 
     server_url: str
@@ -81,7 +81,7 @@ def load(
         timeout=timeout if timeout is not None else _number(env, "MESH_TIMEOUT"),
         max_retries=max_retries if max_retries is not None else int(_number(env, "MESH_MAX_RETRIES", MAX_RETRIES)),
         profile=found,
-        environment=env,
+        environment={name: value for name, value in env.items() if name.startswith("DEFAULT_")},
     )
 
 
