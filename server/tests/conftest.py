@@ -1,0 +1,151 @@
+"""A server's services on a database of the test's own, and a way to call its application without a socket."""
+
+import json
+from collections.abc import AsyncIterator, Awaitable, Callable
+from dataclasses import dataclass
+from pathlib import Path
+
+import pytest
+
+from mesh_server.accounts.models import Principal
+from mesh_server.accounts.service import Accounts
+from mesh_server.app import Services
+from mesh_server.db.engine import Database
+from mesh_server.settings import Settings, load
+from mesh_server.vault.crypto import create_master_key
+from mesh_server.vault.keyring import Keyring
+from mesh_server.vault.service import Vault
+
+
+@dataclass
+class Parts:
+    """The services without the web."""
+
+    database: Database
+    keyring: Keyring
+    accounts: Accounts
+    vault: Vault
+
+    async def principal(self, name: str = "ann", **arguments) -> Principal:
+        """Make an account with a token and return who presents it."""
+        return await self.accounts.authenticate(f"Bearer {await self.token(name, **arguments)}".encode(), None)
+
+    async def token(self, name: str = "ann", **arguments) -> str:
+        account = await self.accounts.ensure_user("default", name)
+        return await self.accounts.create_token(account, name="test", **arguments)
+
+
+async def open_parts(folder: Path) -> Parts:
+    key = folder / "master.key"
+    if not key.exists():
+        create_master_key(key)
+    keyring = Keyring.load(None, key)
+    database = await Database.open(f"sqlite:///{folder / 'mesh.db'}")
+    await keyring.check(database)
+    accounts = Accounts(database, keyring.hasher("api-tokens"))
+    return Parts(database, keyring, accounts, Vault(database, keyring))
+
+
+@pytest.fixture
+async def parts(tmp_path: Path) -> AsyncIterator[Parts]:
+    made = await open_parts(tmp_path)
+    yield made
+    await made.database.close()
+
+
+@dataclass
+class Answer:
+    """What the application sent."""
+
+    status: int
+    headers: dict[str, str]
+    body: bytes
+    whole: bool
+
+    @property
+    def json(self):
+        return json.loads(self.body)
+
+    @property
+    def code(self) -> str | None:
+        return self.json["error"]["code"]
+
+
+Call = Callable[..., Awaitable[Answer]]
+
+
+def caller(app, token: str | None) -> Call:
+    """Return a function that sends one request to an ASGI application, as `token` unless it says otherwise."""
+
+    async def call(method: str, target: str, body: object = None, *, headers: dict | None = None, token=token):
+        path, _, query = target.partition("?")
+        content = body if isinstance(body, bytes) else b"" if body is None else json.dumps(body).encode()
+        sent = {"host": "127.0.0.1", **({"authorization": f"Bearer {token}"} if token else {}), **(headers or {})}
+        scope = {
+            "type": "http",
+            "method": method,
+            "path": path,
+            "raw_path": path.encode(),
+            "query_string": query.encode(),
+            "headers": [(name.lower().encode(), value.encode()) for name, value in sent.items()],
+        }
+        waiting = [{"type": "http.request", "body": content, "more_body": False}]
+        messages = []
+
+        async def receive():
+            if waiting:
+                return waiting.pop()
+            await __import__("asyncio").sleep(3600)
+
+        async def send(message):
+            messages.append(message)
+
+        await app(scope, receive, send)
+        start, rest = messages[0], messages[1:]
+        return Answer(
+            start["status"],
+            {name.decode(): value.decode() for name, value in start["headers"]},
+            b"".join(message.get("body", b"") for message in rest),
+            whole=bool(rest) and not rest[-1].get("more_body", False),
+        )
+
+    return call
+
+
+def settings_in(folder: Path, **environment: str) -> Settings:
+    """Return settings whose every file lies in a folder."""
+    create = folder / "master.key"
+    if not create.exists():
+        create_master_key(create)
+    return load({}, {"MESH_DATA_DIR": str(folder), "MESH_CONFIG": "", **environment})
+
+
+@dataclass
+class Mesh:
+    """A whole application with one account."""
+
+    services: Services
+    app: object
+    token: str
+    call: Call
+
+    async def user(self, name: str, **arguments) -> Call:
+        """Return a caller for another account."""
+        account = await self.services.accounts.ensure_user("default", name)
+        return caller(self.app, await self.services.accounts.create_token(account, name="test", **arguments))
+
+
+async def open_mesh(folder: Path, **environment: str) -> Mesh:
+    services = await Services.open(settings_in(folder, **environment))
+    owner = await services.accounts.ensure_local_account()
+    token = await services.accounts.create_token(owner, name="test")
+    app = services.application()
+    return Mesh(services, app, token, caller(app, token))
+
+
+@pytest.fixture
+async def mesh(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> AsyncIterator[Mesh]:
+    monkeypatch.chdir(tmp_path)
+    made = await open_mesh(tmp_path)
+    yield made
+    await made.services.close()
