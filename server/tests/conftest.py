@@ -1,5 +1,6 @@
 """A server's services on a database of the test's own, and a way to call its application without a socket."""
 
+import asyncio
 import json
 from collections.abc import AsyncIterator, Awaitable, Callable
 from dataclasses import dataclass
@@ -93,9 +94,9 @@ def caller(app, token: str | None) -> Call:
         messages = []
 
         async def receive():
-            if waiting:
-                return waiting.pop()
-            await __import__("asyncio").sleep(3600)
+            if not waiting:
+                await asyncio.Event().wait()  # connected for as long as it takes
+            return waiting.pop()
 
         async def send(message):
             messages.append(message)

@@ -15,8 +15,7 @@ from pyreqwest.client import Client, ClientBuilder, SyncClient, SyncClientBuilde
 from pyreqwest.exceptions import (
     BuilderError,
     ClientClosedError,
-    ConnectError,
-    ConnectTimeoutError,
+    DetailedPyreqwestError,
     PyreqwestError,
     RequestTimeoutError,
 )
@@ -114,13 +113,22 @@ class AsyncTransport(Protocol):
 
 def _failure(problem: PyreqwestError) -> TransportFailure:
     # Only the kind goes on: the library's text may hold the address.
-    if isinstance(problem, ConnectError | ConnectTimeoutError | BuilderError):
+    if isinstance(problem, BuilderError) or _never_connected(problem):
         return TransportFailure("connect")
     if isinstance(problem, RequestTimeoutError):
         return TransportFailure("timeout")
     if isinstance(problem, ClientClosedError):
         return TransportFailure("closed")
     return TransportFailure("broken")
+
+
+def _never_connected(problem: PyreqwestError) -> bool:
+    """Return whether nothing was sent.
+
+    The library's classes do not tell: a `ConnectError` may also come after the whole request.
+    """
+    causes = problem.details["causes"] if isinstance(problem, DetailedPyreqwestError) else None
+    return any(cause["message"] == "client error (Connect)" for cause in causes or ())
 
 
 def _configured(builder: Any, request: WireRequest) -> Any:
@@ -148,7 +156,8 @@ def _built(client: Any, request: WireRequest) -> Any:
         builder = builder.body_bytes(request.body)
     if not request.streamed:
         builder = builder.timeout(timedelta(seconds=request.timeout))
-    return builder.build_streamed()
+    # Without a limit of 0 the library would wait for the first 64 KiB of a stream before it hands anything on.
+    return builder.streamed_read_buffer_limit(0).build_streamed()
 
 
 def _headers(response: Any) -> dict[str, str]:

@@ -105,7 +105,7 @@ class OpenAIFormat:
                 if answer.status != 200:
                     raise await _failure_of(target, answer)
                 yield answer
-        except Unreachable as problem:
+        except UpstreamFailure as problem:
             raise no_answer(target, problem) from None
 
 

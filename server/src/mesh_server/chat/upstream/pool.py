@@ -6,12 +6,7 @@ from datetime import timedelta
 from urllib.parse import urlsplit
 
 from pyreqwest.client import Client, ClientBuilder
-from pyreqwest.exceptions import (
-    ConnectError,
-    ConnectTimeoutError,
-    PyreqwestError,
-    RequestTimeoutError,
-)
+from pyreqwest.exceptions import DetailedPyreqwestError, PyreqwestError, RequestTimeoutError
 from pyreqwest.response import Response
 
 CONNECT_S = 5.0
@@ -114,7 +109,8 @@ class Pool:
             builder = builder.header(name, value, is_sensitive=name == "authorization")
         if body is not None:
             builder = builder.body_bytes(body)
-        sending = builder.build_streamed()
+        # Without a limit of 0 the library would wait for the first 64 KiB of a stream before it hands anything on.
+        sending = builder.streamed_read_buffer_limit(0).build_streamed()
         try:
             response = await sending.__aenter__()
         except PyreqwestError as problem:
@@ -148,8 +144,17 @@ class Pool:
 
 def _failure(problem: PyreqwestError) -> UpstreamFailure:
     # Only the kind of the failure goes on: the library's text holds the address, which may hold a credential.
-    if isinstance(problem, ConnectError | ConnectTimeoutError):
+    if _never_connected(problem):
         return Unreachable("no connection could be made")
     if isinstance(problem, RequestTimeoutError):
         return Stalled("nothing came for too long")
     return Broken("the connection ended before the answer did")
+
+
+def _never_connected(problem: PyreqwestError) -> bool:
+    """Return whether nothing was sent.
+
+    The library's classes do not tell: a `ConnectError` may also come after the whole request.
+    """
+    causes = problem.details["causes"] if isinstance(problem, DetailedPyreqwestError) else None
+    return any(cause["message"] == "client error (Connect)" for cause in causes or ())
