@@ -154,7 +154,7 @@ CODES: dict[str, Code] = {
     "server_insecure": Code(
         None,
         _CLIENT,
-        ("Use an https:// address.", "allow_insecure=True accepts plain http for a network you trust."),
+        ("Use an https:// address.", "On a network that you trust, allow_insecure=True accepts plain http."),
     ),
     "profile_invalid": Code(
         None, _CLIENT, ("Mend the profile file named in the message, or delete it and log in again.",)

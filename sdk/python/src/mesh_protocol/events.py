@@ -14,9 +14,10 @@ class EventReader:
     """Takes a stream apart into the data of its events, wherever its chunks are cut."""
 
     def __init__(self) -> None:
-        self._rest = b""
+        self._line_so_far: list[bytes] = []
         self._data: list[bytes] = []
-        self._size = 0
+        self._size = 0  # of the event so far
+        self._after_return = False
 
     def feed(self, chunk: bytes) -> list[bytes]:
         """Return the data of every event that this chunk completes.
@@ -24,27 +25,34 @@ class EventReader:
         Raises:
             EventTooLarge: if one passes MAX_EVENT_BYTES.
         """
-        # A carriage return at the end may be half of a line's end: it waits for what follows.
-        text = self._rest + chunk
-        held = text.endswith(b"\r")
-        lines = (text[:-1] if held else text).replace(b"\r\n", b"\n").replace(b"\r", b"\n").split(b"\n")
-        self._rest = lines.pop() + (b"\r" if held else b"")
-        if len(self._rest) + self._size > MAX_EVENT_BYTES:
-            raise EventTooLarge("an event is larger than any answer")
+        if not chunk:
+            return []
+        if self._after_return:  # a line feed here belongs to the return that ended the last chunk
+            chunk = chunk.removeprefix(b"\n")
+        self._after_return = chunk.endswith(b"\r")
+        first, *others = chunk.replace(b"\r\n", b"\n").replace(b"\r", b"\n").split(b"\n")
         events: list[bytes] = []
-        for line in lines:
-            self._line(line, events)
+        self._collect(first)
+        for other in others:
+            self._line(b"".join(self._line_so_far), events)
+            self._line_so_far.clear()
+            self._collect(other)
         return events
+
+    def _collect(self, part: bytes) -> None:
+        self._size += len(part)
+        if self._size > MAX_EVENT_BYTES:
+            raise EventTooLarge("an event is larger than any answer")
+        if part:
+            self._line_so_far.append(part)
 
     def _line(self, line: bytes, events: list[bytes]) -> None:
         if not line:
             if self._data:
                 events.append(b"\n".join(self._data))
-                self._data, self._size = [], 0
+            self._data, self._size = [], 0
         elif line.startswith(b"data:"):
-            data = line[5:].removeprefix(b" ")
-            self._data.append(data)
-            self._size += len(data)
+            self._data.append(line[5:].removeprefix(b" "))
 
 
 def event(data: bytes) -> bytes:

@@ -108,7 +108,7 @@ class Downloads:
         request = self._client.get(url)
         if offset:
             request = request.header("range", f"bytes={offset}-")
-        with request.build_streamed() as answer:
+        with request.streamed_read_buffer_limit(0).build_streamed() as answer:
             if answer.status == 416 and offset:
                 return  # all of it is here; whether it is right is the hash's to say
             if answer.status not in {200, 206}:
@@ -127,7 +127,7 @@ class Downloads:
                 if answer.status != 200:
                     raise DownloadFailed(f"{host} does not have {wheel.project} (status {answer.status})")
                 files = _files(answer, url, _read(answer, host))
-        except BuilderError:
+        except (BuilderError, ValueError):
             raise DownloadFailed("the configured package index is not an http(s) address") from None
         except PyreqwestError as problem:
             raise DownloadFailed(f"{host} can't be reached ({type(problem).__name__})") from None
