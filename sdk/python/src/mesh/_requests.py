@@ -226,7 +226,8 @@ def _check_options(options: Mapping[str, Any]) -> None:
     tools = options.get("tools")
     if tools is not None and (isinstance(tools, str | Mapping) or not all(isinstance(tool, Mapping) for tool in tools)):
         raise TypeError("tools must be a list of mappings in OpenAI's form")
-    if (options.get("max_tokens") or 1) < 1:
+    most = options.get("max_tokens")
+    if most is not None and most < 1:
         raise ValueError("max_tokens must be at least 1")
 
 
@@ -246,10 +247,9 @@ def _key_path(name: str, user_id: str | None, after: str = "") -> str:
         raise ValueError("key_name is empty")
     if size > MAX_KEY_NAME_BYTES:
         raise ValueError(f"key_name has {size} bytes; the limit is {MAX_KEY_NAME_BYTES}")
-    # One segment whatever it holds: a slash is encoded, and so are the dots that clients and proxies would resolve.
-    segment = quote(name, safe="")
     if name in {".", ".."}:
-        segment = name.replace(".", "%2E")
+        raise ValueError(f"key_name can't be {name!r}: in a path it means another place, however it is encoded")
+    segment = quote(name, safe="")
     namespace = _namespace(user_id)
     query = f"?user_id={quote(namespace, safe='')}" if namespace else ""
     return f"{API_PREFIX}/keys/{segment}{after}{query}"

@@ -96,6 +96,8 @@ def _reply(config: Config, told: Told, given: float) -> Reply:
         raise _too_late(config, given)
     if kind == "closed":
         raise local_error("client_closed", "This client was closed.")
+    if kind == "forked":
+        raise local_error("process_forked", "This process was forked from one that had used Mesh already.")
     what = "No connection could be made" if kind == "connect" else "The connection ended before the answer came"
     raise local_error("connection_failed", f"{what}: {config.server_url}.")
 

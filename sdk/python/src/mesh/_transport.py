@@ -31,10 +31,10 @@ class TransportFailure(Exception):
 
     Attributes:
         kind: `connect`: no connection was made, nothing was sent; `timeout`: the time passed; `broken`: the connection
-            ended early; `closed`: the client was closed.
+            ended early; `closed`: the client was closed; `forked`: this process was forked from one that had used it.
     """
 
-    def __init__(self, kind: Literal["connect", "timeout", "broken", "closed"]) -> None:
+    def __init__(self, kind: Literal["connect", "timeout", "broken", "closed", "forked"]) -> None:
         super().__init__(kind)
         self.kind = kind
 
@@ -141,11 +141,23 @@ def _configured(builder: Any, request: WireRequest) -> Any:
     return builder.build()
 
 
-def _key(request: WireRequest) -> tuple[int, str, float]:
-    # A forked child must not touch its parent's connections. The total limit is set with each request, the longest
-    # silence of a stream only with a client; so streams with different limits have different clients.
+def _key(request: WireRequest) -> tuple[str, float]:
+    # The total limit is set with each request, the longest silence of a stream only with a client; so streams with
+    # different limits have different clients.
     parts = urlsplit(request.url)
-    return os.getpid(), f"{parts.scheme}://{parts.netloc}", request.timeout if request.streamed else 0.0
+    return f"{parts.scheme}://{parts.netloc}", request.timeout if request.streamed else 0.0
+
+
+#: The process that first used the library: its threads do not live in a forked child, where every call would fail.
+_used_by: int | None = None
+
+
+def _check_process() -> None:
+    global _used_by  # noqa: PLW0603 - one for the whole process, as the library's threads are
+    if _used_by is None:
+        _used_by = os.getpid()
+    elif _used_by != os.getpid():
+        raise TransportFailure("forked")
 
 
 def _built(client: Any, request: WireRequest) -> Any:
@@ -168,7 +180,7 @@ class HTTPTransport:
     """The default for `MeshClient`: HTTP/1.1 with kept connections, TLS by the system's trust store, proxies."""
 
     def __init__(self) -> None:
-        self._clients: dict[tuple[int, str, float], SyncClient] = {}
+        self._clients: dict[tuple[str, float], SyncClient] = {}
         self._lock = threading.Lock()
         self._closed = False
 
@@ -195,13 +207,14 @@ class HTTPTransport:
         self._closed = True
         with self._lock:
             clients, self._clients = self._clients, {}
-        for (pid, *_), client in clients.items():
-            if pid == os.getpid():
+        if _used_by == os.getpid():
+            for client in clients.values():
                 client.close()
 
     def _client(self, request: WireRequest) -> SyncClient:
         if self._closed:
             raise TransportFailure("closed")
+        _check_process()
         key = _key(request)
         with self._lock:
             client = self._clients.get(key)
@@ -237,7 +250,7 @@ class AsyncHTTPTransport:
     """The default for `AsyncMeshClient`."""
 
     def __init__(self) -> None:
-        self._clients: dict[tuple[int, str, float], Client] = {}
+        self._clients: dict[tuple[str, float], Client] = {}
         self._closed = False
 
     async def send(self, request: WireRequest) -> Reply:
@@ -262,13 +275,14 @@ class AsyncHTTPTransport:
         """Close every connection."""
         self._closed = True
         clients, self._clients = self._clients, {}
-        for (pid, *_), client in clients.items():
-            if pid == os.getpid():
+        if _used_by == os.getpid():
+            for client in clients.values():
                 await client.close()
 
     def _client(self, request: WireRequest) -> Client:
         if self._closed:
             raise TransportFailure("closed")
+        _check_process()
         key = _key(request)
         client = self._clients.get(key)
         if client is None:

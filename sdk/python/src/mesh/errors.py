@@ -116,6 +116,9 @@ _BY_CODE: dict[str, type[MeshError]] = {
     "stream_truncated": StreamTruncated,
     "connection_failed": ConnectionFailed,
     "answer_invalid": ConnectionFailed,
+    "all_endpoints_failed": ConnectionFailed,
+    "registration_failed": AuthenticationError,
+    "process_forked": ConfigurationError,
 }
 _BY_TYPE: dict[str, type[MeshError]] = {
     "invalid_request_error": InvalidRequest,
@@ -132,7 +135,7 @@ _BY_TYPE: dict[str, type[MeshError]] = {
 def error_class(code: str, type_: str | None = None) -> type[MeshError]:
     """Return the class for an error code, or for the family that a newer server names with a code unknown here."""
     known = CODES.get(code)
-    return _BY_CODE.get(code) or _BY_TYPE.get(type_ or (known.type if known else ""), MeshError)
+    return _BY_CODE.get(code) or _BY_TYPE.get(known.type if known else type_ or "", MeshError)
 
 
 def local_error(code: str, message: str, details: object = None) -> MeshError:

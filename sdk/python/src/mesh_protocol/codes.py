@@ -193,5 +193,13 @@ CODES: dict[str, Code] = {
             "Check that the server URL is correct",
         ),
     ),
+    "process_forked": Code(
+        None,
+        _CLIENT,
+        (
+            'Start processes with "spawn": multiprocessing.get_context("spawn").',
+            "Or make the first call to Mesh after the fork, in each process.",
+        ),
+    ),
     "client_closed": Code(None, _CLIENT, ("Make a new client: this one was closed.",)),
 }

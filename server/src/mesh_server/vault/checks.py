@@ -19,6 +19,9 @@ def check_name(name: str, namespace: str) -> None:
     """
     if not name:
         raise InvalidRequest("A key needs a name.")
+    if name in {".", ".."}:
+        # Programs that parse URLs as browsers do resolve these even where they are percent-encoded.
+        raise InvalidRequest(f"A key can't be named {name!r}: in a path it means another place.")
     _check_text(name, "name", MAX_KEY_NAME_BYTES)
     _check_text(namespace, "user_id", MAX_KEY_NAME_BYTES)
 
