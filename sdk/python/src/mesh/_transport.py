@@ -5,7 +5,7 @@ Everything above it is shared by both clients and knows no HTTP library; a test,
 
 import os
 import threading
-from collections.abc import AsyncIterator, Iterator
+from collections.abc import AsyncIterator, Callable, Iterator
 from dataclasses import dataclass, field
 from datetime import timedelta
 from typing import Any, Literal, Protocol
@@ -19,6 +19,8 @@ from pyreqwest.exceptions import (
     PyreqwestError,
     RequestTimeoutError,
 )
+
+from mesh._interrupt import Helper
 
 CONNECT_S = 5.0
 #: Clients kept for different idle limits; calls mostly use one.
@@ -148,6 +150,8 @@ def _key(request: WireRequest) -> tuple[str, float]:
     return f"{parts.scheme}://{parts.netloc}", request.timeout if request.streamed else 0.0
 
 
+_Key = tuple[str, float, bool]
+
 #: The process that first used the library: its threads do not live in a forked child, where every call would fail.
 _used_by: int | None = None
 
@@ -180,42 +184,57 @@ class HTTPTransport:
     """The default for `MeshClient`: HTTP/1.1 with kept connections, TLS by the system's trust store, proxies."""
 
     def __init__(self) -> None:
-        self._clients: dict[tuple[str, float], SyncClient] = {}
+        self._clients: dict[_Key, SyncClient] = {}
         self._lock = threading.Lock()
         self._closed = False
+        self._helper = Helper()
 
     def send(self, request: WireRequest) -> Reply:
         """Send one request."""
-        try:
-            sending = _built(self._client(request), request)
-            response = sending.__enter__()
-        except PyreqwestError as problem:
-            raise _failure(problem) from None
-        body = _SyncPieces(sending, response)
-        reply = Reply(response.status, _headers(response))
-        if request.streamed and reply.status == 200:
-            reply.stream = body
-            return reply
-        try:
-            reply.body = b"".join(body)
-        finally:
-            body.close()
-        return reply
+        client = self._client(request)
+        return self._helper.run(lambda: self._exchange(client, request), lambda: self._give_up(client))
 
     def close(self) -> None:
         """Close every connection."""
         self._closed = True
+        self._helper.stop()
         with self._lock:
             clients, self._clients = self._clients, {}
         if _used_by == os.getpid():
             for client in clients.values():
                 client.close()
 
+    def _exchange(self, client: SyncClient, request: WireRequest) -> Reply:
+        try:
+            sending = _built(client, request)
+            response = sending.__enter__()
+        except PyreqwestError as problem:
+            raise _failure(problem) from None
+        body = _SyncPieces(sending, response, self._helper, lambda: self._give_up(client))
+        reply = Reply(response.status, _headers(response))
+        if request.streamed and reply.status == 200:
+            reply.stream = body
+            return reply
+        try:
+            reply.body = b"".join(body.rest())
+        finally:
+            body.close()
+        return reply
+
+    def _give_up(self, client: SyncClient) -> None:
+        """Hang up whatever the client is doing: a person pressed Ctrl-C, and the server should know."""
+        with self._lock:
+            for key, known in list(self._clients.items()):
+                if known is client:
+                    del self._clients[key]
+        client.close()
+
     def _client(self, request: WireRequest) -> SyncClient:
         if self._closed:
             raise TransportFailure("closed")
         _check_process()
-        key = _key(request)
+        # The main thread has connections of its own: giving them up takes nothing from other threads.
+        key = (*_key(request), threading.current_thread() is threading.main_thread())
         with self._lock:
             client = self._clients.get(key)
             if client is None:
@@ -226,24 +245,32 @@ class HTTPTransport:
 
 
 class _SyncPieces:
-    def __init__(self, sending: Any, response: Any) -> None:
+    def __init__(self, sending: Any, response: Any, helper: Helper, give_up: Callable[[], None]) -> None:
         self._sending = sending
         self._reader = response.body_reader
+        self._helper = helper
+        self._give_up = give_up
 
     def __iter__(self) -> Iterator[bytes]:
-        while True:
-            try:
-                chunk = self._reader.read_chunk()
-            except PyreqwestError as problem:
-                raise _failure(problem) from None
-            if chunk is None:
-                return
-            yield bytes(chunk)
+        while (piece := self._helper.run(self._next, self._give_up)) is not None:
+            yield piece
+
+    def rest(self) -> Iterator[bytes]:
+        """Yield the pieces, waiting in this thread."""
+        while (piece := self._next()) is not None:
+            yield piece
 
     def close(self) -> None:
         sending, self._sending = self._sending, None
         if sending is not None:
             sending.__exit__(None, None, None)
+
+    def _next(self) -> bytes | None:
+        try:
+            chunk = self._reader.read_chunk()
+        except PyreqwestError as problem:
+            raise _failure(problem) from None
+        return None if chunk is None else bytes(chunk)
 
 
 class AsyncHTTPTransport:

@@ -13,7 +13,7 @@ import pytest
 import mesh
 from mesh import _debug, _module
 
-from .server import completion, slow
+from .server import chunk, completion, slow
 
 
 @pytest.fixture(autouse=True)
@@ -153,6 +153,43 @@ def test_a_transport_of_ones_own_is_used():
             pass
 
     assert mesh.MeshClient("https://x.example", "mesh_x", transport=Canned()).list_keys() == ["GET"]
+
+
+INTERRUPTED = """
+import os, signal, sys, threading, time, mesh
+client = mesh.MeshClient(sys.argv[1], "mesh_x")
+stream = sys.argv[2] == "stream"
+threading.Timer(0.5, os.kill, (os.getpid(), signal.SIGINT)).start()
+try:
+    answer = client.chat("hi", stream=stream)
+    for piece in answer if stream else ():
+        pass
+except KeyboardInterrupt:
+    print("interrupted")
+    sys.exit(0 if client.list_keys() == [] else 1)
+"""
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="POSIX signals")
+@pytest.mark.parametrize("how", ["whole", "stream"])
+def test_ctrl_c_ends_a_waiting_call_at_once_and_hangs_up(server, how):
+    hung_up = threading.Event()
+
+    def stalls(exchange):
+        if how == "stream":
+            exchange.stream(chunk("a"), done=False)
+        if not exchange.connection.recv(1):
+            hung_up.set()
+
+    server.script(stalls, lambda exchange: exchange.answer(200, {"keys": []}))
+    child = subprocess.Popen([sys.executable, "-c", INTERRUPTED, server.url, how], stdout=subprocess.PIPE, text=True)
+    try:
+        assert hung_up.wait(20)
+        assert child.wait(20) == 0
+        assert child.stdout.read() == "interrupted\n"
+    finally:
+        child.kill()
+        child.stdout.close()
 
 
 # --- debug ---
