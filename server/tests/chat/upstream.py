@@ -7,6 +7,15 @@ from dataclasses import dataclass, field
 
 Script = Callable[["Exchange"], Awaitable[None]]
 
+MESH, OPENAI = "/api/v1/chat/completions", "/v1/chat/completions"
+ASK = {"model": "m-1", "messages": [{"role": "user", "content": "hi"}]}
+SECRET = "sk-acme-secret-1234"
+
+
+def events(answer):
+    """Return the data of a stream's events."""
+    return [line[6:] for line in answer.body.decode().split("\n") if line.startswith("data: ")]
+
 
 @dataclass
 class Exchange:

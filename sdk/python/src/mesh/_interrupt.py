@@ -26,7 +26,7 @@ class Helper:
 
         Args:
             work: what waits.
-            on_interrupt: called when a signal ends the wait; must make the work come to its end.
+            on_interrupt: called when a signal ends the wait; lets the work come to its end as soon as it can.
 
         Raises:
             KeyboardInterrupt: or whatever else a signal handler raises.

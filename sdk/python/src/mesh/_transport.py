@@ -5,7 +5,7 @@ Everything above it is shared by both clients and knows no HTTP library; a test,
 
 import os
 import threading
-from collections.abc import AsyncIterator, Callable, Iterator
+from collections.abc import AsyncIterator, Iterator
 from dataclasses import dataclass, field
 from datetime import timedelta
 from typing import Any, Literal, Protocol
@@ -210,7 +210,7 @@ class HTTPTransport:
             response = sending.__enter__()
         except PyreqwestError as problem:
             raise _failure(problem) from None
-        body = _SyncPieces(sending, response, self._helper, lambda: self._give_up(client))
+        body = _SyncPieces(sending, response, self._helper)
         reply = Reply(response.status, _headers(response))
         if request.streamed and reply.status == 200:
             reply.stream = body
@@ -245,14 +245,18 @@ class HTTPTransport:
 
 
 class _SyncPieces:
-    def __init__(self, sending: Any, response: Any, helper: Helper, give_up: Callable[[], None]) -> None:
+    """The body of a reply. A read that waits can't be ended from outside: closing then takes effect when it returns."""
+
+    def __init__(self, sending: Any, response: Any, helper: Helper) -> None:
         self._sending = sending
         self._reader = response.body_reader
         self._helper = helper
-        self._give_up = give_up
+        self._lock = threading.Lock()
+        self._reading = False
+        self._closed = False
 
     def __iter__(self) -> Iterator[bytes]:
-        while (piece := self._helper.run(self._next, self._give_up)) is not None:
+        while (piece := self._helper.run(self._next, self.close)) is not None:
             yield piece
 
     def rest(self) -> Iterator[bytes]:
@@ -261,15 +265,26 @@ class _SyncPieces:
             yield piece
 
     def close(self) -> None:
-        sending, self._sending = self._sending, None
-        if sending is not None:
-            sending.__exit__(None, None, None)
+        with self._lock:
+            done, self._closed = self._closed or self._reading, True
+        if not done:
+            self._sending.__exit__(None, None, None)
 
     def _next(self) -> bytes | None:
+        with self._lock:
+            if self._closed:
+                return None
+            self._reading = True
         try:
             chunk = self._reader.read_chunk()
         except PyreqwestError as problem:
             raise _failure(problem) from None
+        finally:
+            with self._lock:
+                self._reading = False
+                over = self._closed
+            if over:  # closed meanwhile, by Ctrl-C or from another thread
+                self._sending.__exit__(None, None, None)
         return None if chunk is None else bytes(chunk)
 
 

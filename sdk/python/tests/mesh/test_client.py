@@ -1,7 +1,9 @@
 """Clients in the places where people use them: threads, forks, running event loops, notebooks, and without a server."""
 
 import asyncio
+import contextlib
 import gc
+import json
 import logging
 import os
 import subprocess
@@ -177,9 +179,14 @@ def test_ctrl_c_ends_a_waiting_call_at_once_and_hangs_up(server, how):
 
     def stalls(exchange):
         if how == "stream":
-            exchange.stream(chunk("a"), done=False)
-        if not exchange.connection.recv(1):
-            hung_up.set()
+            exchange.stream(done=False)
+        exchange.connection.settimeout(0.2)
+        while True:
+            with contextlib.suppress(TimeoutError):
+                if not exchange.connection.recv(1):
+                    return hung_up.set()
+            if how == "stream":
+                exchange.send(b"data: " + json.dumps(chunk("a")).encode() + b"\n\n")
 
     server.script(stalls, lambda exchange: exchange.answer(200, {"keys": []}))
     child = subprocess.Popen([sys.executable, "-c", INTERRUPTED, server.url, how], stdout=subprocess.PIPE, text=True)
@@ -189,6 +196,7 @@ def test_ctrl_c_ends_a_waiting_call_at_once_and_hangs_up(server, how):
         assert child.stdout.read() == "interrupted\n"
     finally:
         child.kill()
+        child.wait()
         child.stdout.close()
 
 
