@@ -1,10 +1,12 @@
 """Writes the reference pages that are made from the code; `./dev docs` runs it, a test holds them true."""
 
+import importlib.util
 from pathlib import Path
 
 from mesh_protocol.codes import CODES
 
 HERE = Path(__file__).parent
+CATALOG = HERE.parent / "server/src/mesh_server/chat/catalog"
 BODY = """{"success": false, "request_id": "req_…",
  "error": {"code": "…", "message": "…", "type": "…", "details": {}, "troubleshooting": ["…"]}}"""
 
@@ -35,7 +37,18 @@ def errors() -> str:
     return "\n".join(lines) + "\n"
 
 
-PAGES = {HERE / "reference" / "errors.md": errors}
+def prices() -> str:
+    """Return the server's table of prices (prices.py beside this file)."""
+    spec = importlib.util.spec_from_file_location("prices", HERE / "prices.py")
+    if spec is None or spec.loader is None:
+        raise FileNotFoundError(HERE / "prices.py")
+    module = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(module)
+    text: str = module.prices()
+    return text
+
+
+PAGES = {HERE / "reference" / "errors.md": errors, CATALOG / "prices.json": prices}
 
 
 def main() -> None:
