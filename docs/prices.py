@@ -17,7 +17,7 @@ _CLAUSES = ("starts_with", "ends_with", "contains", "regex", "equals")
 def prices() -> str:
     """Return the table: per provider a pattern of its addresses, and its models with their prices by kind and date.
 
-    A price is a whole number of nano-dollars for a million tokens; where it depends on the length of the prompt, a list:
+    A price is a whole number of nano-dollars for a million tokens; where it depends on the prompt's length, a list:
     the first price, then pairs of a number of tokens and the price for everything once the prompt is longer.
     """
     import genai_prices  # noqa: PLC0415 - slow to import, and the other pages do without
@@ -49,7 +49,9 @@ def _entry(constraint: Any, found: Any, tier: str | None) -> dict[str, Any] | No
     since = getattr(constraint, "start_date", None)
     if constraint is not None and since is None:
         return None  # by the hour of the day: the standard price is the honest upper bound
-    entry = {ours: _price(getattr(found, theirs)) for theirs, ours in _KINDS.items() if getattr(found, theirs) is not None}
+    entry = {
+        ours: _price(getattr(found, theirs)) for theirs, ours in _KINDS.items() if getattr(found, theirs) is not None
+    }
     if not entry:
         return None
     return {**({"since": since.isoformat()} if since else {}), **({"tier": tier} if tier else {}), **entry}

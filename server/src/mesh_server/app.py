@@ -89,7 +89,7 @@ class Services:
             await keyring.check(database)
             accounts = Accounts(database, keyring.hasher("api-tokens"))
             vault = Vault(database, keyring)
-            chat = Chat(settings.providers, settings.local, vault)
+            chat = Chat(settings.chat, vault)
             background = Background(Changes(database), vault)
             background.changes.on_change(accounts.forget)
         except BaseException:

@@ -214,6 +214,7 @@ class Endpoint:
         body, answer: msgspec types of request and success body; None where there is none.
         errors: the codes that this endpoint adds to those every endpoint can answer.
         send_error: writes an error in the surface's own format.
+        error_with: a header, and what writes errors to requests that have it: two surfaces share the path.
     """
 
     method: str
@@ -229,3 +230,4 @@ class Endpoint:
     parameters: tuple[Parameter, ...] = ()
     errors: tuple[str, ...] = ()
     send_error: ErrorWriter = send_error
+    error_with: tuple[bytes, ErrorWriter] | None = None

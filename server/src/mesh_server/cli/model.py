@@ -114,9 +114,9 @@ def fetch(settings: LocalSettings) -> None:
 
 def _settings(config: str | None, data_dir: str | None) -> LocalSettings:
     settings = load({"config": config, "data_dir": data_dir})
-    if settings.local is None:
+    if settings.chat.local is None:
         raise StartupError("The configuration names another server in place of local models: [local] base_url.")
-    return settings.local
+    return settings.chat.local
 
 
 def _known(name: str) -> LocalModel:

@@ -87,15 +87,16 @@ class Catalog:
         found = [model for model in self.models if model.provider == provider and not model.is_retired(today)]
         return [model.id for model in sorted(found, key=lambda model: -model.quality)]
 
-    def abilities(self, kind: str, model: str, *, official: bool) -> Abilities:
+    def abilities(self, kind: str, model: str, *, known: bool, official: bool) -> Abilities:
         """Return what a request to a model has to mind.
 
         Args:
             kind: of the provider: openai, anthropic.
             model: the provider's name of the model.
-            official: the provider is OpenAI or Anthropic itself, or stands at its place.
+            known: the provider's names of models are those of this catalog.
+            official: the provider understands the newest fields of its format.
         """
-        found = self._by_name.get(model) if official else None
+        found = self._by_name.get(model) if known else None
         if found is None or found.provider != kind:
             return _UNKNOWN.get((kind, official), Abilities())
         return Abilities(
@@ -105,7 +106,7 @@ class Catalog:
             thinking_off=not found.always_thinks,
             images=not found.text_only,
             tools_in_chat=not found.no_chat_tools,
-            official=True,
+            official=official,
         )
 
 

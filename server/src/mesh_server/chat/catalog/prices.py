@@ -159,7 +159,7 @@ def _matches(clause: list[Any], name: str) -> bool:
         return re.search(text, name) is not None
     text = text.lower()
     tests = {"equals": name == text, "starts_with": name.startswith(text), "ends_with": name.endswith(text)}
-    return tests[kind] if kind in tests else text in name
+    return tests.get(kind, text in name)
 
 
 def _from_dollars(own: _Own) -> Prices:

@@ -31,7 +31,6 @@ from mesh_server.chat.formats.common import (
     Format,
     Outcome,
     Reply,
-    named_event,
 )
 from mesh_server.chat.formats.openai_chat import answer as chat_answer
 from mesh_server.chat.formats.openai_chat import build as chat_build
@@ -41,6 +40,7 @@ from mesh_server.chat.formats.openai_responses import answer as responses_answer
 from mesh_server.chat.formats.openai_responses import build as responses_build
 from mesh_server.chat.formats.openai_responses import parse as responses_parse
 from mesh_server.chat.formats.openai_responses import stream as responses_stream
+from mesh_server.chat.formats.shared import named_event
 from mesh_server.errors import UnsupportedFeature
 
 _encoder = msgspec.json.Encoder()
@@ -142,8 +142,8 @@ class Way:
         """Whether the bytes pass through."""
         return self.format == self.request.format
 
-    def body(self, *, counting: bool = False) -> tuple[bytes, list[str]]:
-        """Return the provider's request, and what was left out.
+    def body(self, *, counting: bool = False) -> tuple[dict[str, Any], list[str]]:
+        """Return the members of the provider's request, and what was left out.
 
         Raises:
             InvalidRequest, UnsupportedFeature: for what can't be translated.
@@ -170,7 +170,7 @@ class Way:
                 abilities=self.abilities,
                 target=self.target,
             )
-        return _encoder.encode(fields), warnings
+        return fields, warnings
 
     def conversation(self) -> Conversation:
         """Return the request in the inner form."""
@@ -191,6 +191,7 @@ class Way:
             if seen.error is not None:
                 raise ProviderSaidError(seen.error)
             outcome.usage, outcome.model, outcome.finished = seen.usage, seen.model or outcome.model, True
+            outcome.tier = seen.tier
             return content
         reply = _READ[self.format](content)
         reply.model = reply.model or outcome.model
@@ -261,6 +262,8 @@ class PassThrough:
             outcome.usage = seen.usage
         if seen.model:
             outcome.model = seen.model
+        if seen.tier:
+            outcome.tier = seen.tier
         # Some servers of OpenAI's format end without [DONE]: the reason to finish says as much.
         outcome.finished = outcome.finished or seen.finished
         self.closed = seen.closed

@@ -1,7 +1,7 @@
 """The one inner form of a conversation, between the surfaces and the providers.
 
-Surface and provider of the same format exchange the caller's own bytes; only where they differ is a request read into
-`Conversation`, and an answer into `Reply` or a row of events. Reading and writing are pure functions of each format.
+Surface and provider of one format exchange the caller's bytes; only where they differ is a request read into
+`Conversation`, and an answer into `Reply` or a row of events.
 """
 
 from dataclasses import dataclass, field
@@ -9,14 +9,15 @@ from typing import Any, Literal
 
 import msgspec
 
-from mesh_server.errors import InvalidRequest, UnsupportedFeature
-
 #: The wire formats, of surfaces and of providers.
 Format = Literal["openai_chat", "openai_responses", "anthropic_messages"]
 CHAT: Format = "openai_chat"
 RESPONSES: Format = "openai_responses"
 MESSAGES: Format = "anthropic_messages"
 
+Role = Literal["system", "user", "assistant"]
+ToolMode = Literal["auto", "none", "required", "tool"]
+ThinkingMode = Literal["on", "adaptive", "between_tools", "off"]
 #: Why an answer ended. `pause` is Anthropic's: a long turn of server tools, to be continued.
 Reason = Literal["stop", "stop_sequence", "length", "tools", "refusal", "pause"]
 
@@ -142,7 +143,7 @@ Part = Text | Image | Document | Audio | Thinking | Refusal | ToolCall | ToolRes
 class Message(msgspec.Struct):
     """One turn. Results of tools are parts of the user's turn."""
 
-    role: Literal["system", "user", "assistant"]
+    role: Role
     parts: list[Part]
 
 
@@ -161,7 +162,7 @@ class Tool(msgspec.Struct):
 class ToolChoice(msgspec.Struct):
     """Whether tools must be called. `name` is the one that must be, with mode `tool`."""
 
-    mode: Literal["auto", "none", "required", "tool"] = "auto"
+    mode: ToolMode = "auto"
     name: str | None = None
 
 
@@ -184,7 +185,7 @@ class Thought(msgspec.Struct):
         shown: whether its thinking is to be told; None for the provider's default.
     """
 
-    mode: Literal["on", "adaptive", "between_tools", "off"] | None = None
+    mode: ThinkingMode | None = None
     budget: int | None = None
     effort: str | None = None
     shown: bool | None = None
@@ -316,6 +317,7 @@ class Outcome:
         warnings: what was done otherwise than asked.
         usage: tokens by kind; None until the provider told.
         finished: the answer came to its end.
+        tier: the provider's tier of service, where the answer named it.
     """
 
     provider: str
@@ -326,6 +328,7 @@ class Outcome:
     warnings: list[str] = field(default_factory=list)
     usage: Usage | None = None
     finished: bool = False
+    tier: str | None = None
 
     @property
     def cost_usd(self) -> float | None:
@@ -333,7 +336,7 @@ class Outcome:
         return None if self.cost_nano is None else self.cost_nano / 1e9
 
 
-# --- What the readers share ------------------------------------------------------------------------------
+# --- The target ------------------------------------------------------------------------------------------
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -360,40 +363,3 @@ class Abilities:
 
 
 UNKNOWN = Abilities()
-
-
-def fail(place: str, why: str) -> InvalidRequest:
-    """Return the error for a member that is not what its format has there."""
-    return InvalidRequest(f"`{place}` {why}.")
-
-
-def unsupported(what: str, target: str) -> UnsupportedFeature:
-    """Return the error for something that the target's format has no place for."""
-    return UnsupportedFeature(f"{what} can't be had from {target}: its format has no place for it.")
-
-
-def data_url(url: str) -> tuple[str, str] | None:
-    """Return media type and base64 of a `data:` URL (RFC 2397); None for any other URL."""
-    if not url.startswith("data:"):
-        return None
-    head, comma, data = url[5:].partition(",")
-    kind, _, encoding = head.rpartition(";")
-    if not comma or encoding != "base64" or not kind:
-        raise InvalidRequest("A data: URL must be `data:<media type>;base64,<data>`.")
-    return kind.partition(";")[0], data
-
-
-def text_of(parts: "list[Part]") -> str:
-    """Return the text of parts, joined."""
-    return "".join(part.text for part in parts if isinstance(part, Text))
-
-
-def named_event(name: str, data: bytes) -> bytes:
-    """Return one server-sent event with its name (WHATWG HTML, section 9.2)."""
-    return b"event: " + name.encode() + b"\ndata: " + data + b"\n\n"
-
-
-def marks_cache(asked: Conversation) -> bool:
-    """Return whether a request marks parts of the prompt to be kept by the provider."""
-    marked = [part for message in asked.messages for part in message.parts if getattr(part, "cache", None) is not None]
-    return bool(marked) or asked.cache is not None or any(tool.cache is not None for tool in asked.tools)

@@ -90,9 +90,9 @@ def body(
     fields: dict[str, Any] = {**request.fields, "model": model}
     warnings: list[str] = []
     if request.format == CHAT:
-        _chat(request, fields, abilities, adapt, target, warnings)
+        _fit_chat(request, fields, abilities, target, warnings, adapt=adapt)
     elif request.format == MESSAGES and adapt:
-        _messages(fields, abilities, target, warnings)
+        _fit_messages(fields, abilities, target, warnings)
     if adapt and not abilities.sampling:
         _without_sampling(request, fields, target, warnings)
     if shared_key and (request.format == RESPONSES or (request.format == CHAT and "store" in fields)):
@@ -102,8 +102,8 @@ def body(
     return fields, warnings
 
 
-def _chat(
-    request: ChatRequest, fields: dict[str, Any], abilities: Abilities, adapt: bool, target: str, warnings: list[str]
+def _fit_chat(
+    request: ChatRequest, fields: dict[str, Any], abilities: Abilities, target: str, warnings: list[str], *, adapt: bool
 ) -> None:
     if request.stream:
         options = _members.decode(bytes(fields.get("stream_options", b"{}")))
@@ -133,12 +133,11 @@ def _without_sampling(request: ChatRequest, fields: dict[str, Any], target: str,
     if request.format == CHAT and bytes(fields.get("reasoning_effort", b"")) == b'"none"':
         return
     names = ("temperature", "top_p", "top_k") if request.format == MESSAGES else ("temperature", "top_p")
-    for name in names:
-        if fields.pop(name, None) is not None:
-            warnings.append(f"`{name}` was left out: the model of {target} takes none.")
+    lost = [name for name in names if fields.pop(name, None) is not None]
+    warnings += [f"`{name}` was left out: the model of {target} takes none." for name in lost]
 
 
-def _messages(fields: dict[str, Any], abilities: Abilities, target: str, warnings: list[str]) -> None:
+def _fit_messages(fields: dict[str, Any], abilities: Abilities, target: str, warnings: list[str]) -> None:
     most = abilities.max_output
     if most is not None and msgspec.json.decode(fields["max_tokens"]) > most:
         warnings.append(f"The limit of tokens became {most}, the most that this model writes.")
@@ -163,12 +162,12 @@ class Seen(msgspec.Struct):
 
     model: str | None = None
     usage: Usage | None = None
-    began: bool = False
     finished: bool = False
     closed: bool = False
     error: bytes | None = None
     only_usage: bool = False
     name: str = ""
+    tier: str | None = None
 
 
 class _ChatChoice(msgspec.Struct):
@@ -181,6 +180,7 @@ class _Chat(msgspec.Struct):
     usage: ChatUsage | None = None
     error: msgspec.Raw = msgspec.Raw(_NULL)
     model: str | None = None
+    service_tier: str | None = None
 
 
 class _Message(msgspec.Struct):
@@ -236,6 +236,7 @@ class Watch:
             usage=found.usage.inner() if found.usage is not None else None,
             finished=bool(self._open) and self._open == self._ended,
             only_usage=not found.choices,
+            tier=found.service_tier,
         )
 
     def messages(self, data: bytes) -> Seen:
@@ -262,7 +263,7 @@ class Watch:
         done = found.type in {"response.completed", "response.incomplete"}
         seen = Seen(name=found.type, finished=done, closed=done)
         if found.response is not None:
-            seen.model = found.response.model or None
+            seen.model, seen.tier = found.response.model or None, found.response.service_tier
             seen.usage = found.response.usage.inner() if found.response.usage is not None else None
         return seen
 
@@ -277,7 +278,8 @@ def seen_of(format: str, content: bytes) -> Seen:  # noqa: A002 - the word of th
         chat = _chat.decode(content)
         if not chat.choices:
             raise msgspec.ValidationError("an answer without choices")
-        return Seen(model=chat.model, usage=chat.usage.inner() if chat.usage is not None else None)
+        usage = chat.usage.inner() if chat.usage is not None else None
+        return Seen(model=chat.model, usage=usage, tier=chat.service_tier)
     if format == MESSAGES:
         message = _message_answer.decode(content)
         return Seen(model=message.model, usage=message.usage.inner() if message.usage is not None else None)
@@ -285,7 +287,7 @@ def seen_of(format: str, content: bytes) -> Seen:  # noqa: A002 - the word of th
     if response.status == "failed":
         return Seen(error=bytes(response.error))
     usage = response.usage.inner() if response.usage is not None else None
-    return Seen(model=response.model or None, usage=usage)
+    return Seen(model=response.model or None, usage=usage, tier=response.service_tier)
 
 
 def member(fields: Mapping[str, msgspec.Raw], name: str) -> Any:

@@ -10,11 +10,14 @@ from pyreqwest.exceptions import DetailedPyreqwestError, PyreqwestError, Request
 from pyreqwest.response import Response
 
 CONNECT_S = 5.0
-#: Seconds without a byte after which a provider counts as stalled.
+#: Seconds without a byte of a stream after which a provider counts as stalled.
 IDLE_S = 300.0
+#: Seconds that a whole answer may take to begin: as long as the official clients wait for one.
+WHOLE_S = 600.0
 #: Largest answer in bytes that is read whole.
 MAX_ANSWER_BYTES = 64 * 1024 * 1024
 
+_SECRET_HEADERS = frozenset({"authorization", "x-api-key"})
 _LOOPBACK = frozenset({"localhost", "127.0.0.1", "::1"})
 
 
@@ -81,32 +84,41 @@ class Pool:
     """Connections to providers: through the environment's proxies, and straight to this machine.
 
     Args:
-        idle_s: seconds without a byte after which a call fails.
+        idle_s: seconds without a byte after which a stream fails.
+        whole_s: seconds without a byte after which another call fails.
     """
 
-    def __init__(self, *, idle_s: float = IDLE_S) -> None:
+    def __init__(self, *, idle_s: float = IDLE_S, whole_s: float = WHOLE_S) -> None:
         self._idle_s = idle_s
-        self._clients: dict[bool, Client] = {}
+        self._whole_s = whole_s
+        self._clients: dict[tuple[bool, bool], Client] = {}
 
     @asynccontextmanager
     async def request(
-        self, method: str, url: str, *, headers: Mapping[str, str], body: bytes | None = None
+        self,
+        method: str,
+        url: str,
+        *,
+        headers: Mapping[str, str],
+        body: bytes | None = None,
+        streams: bool = False,
     ) -> AsyncIterator[UpstreamAnswer]:
         """Send a request; leaving the context before the body's end closes its connection.
 
         Args:
             method: of HTTP.
             url: absolute.
-            headers: sent as they are; `authorization` is treated as a secret.
+            headers: sent as they are; those with a key are treated as secrets.
             body: sent whole.
+            streams: the answer comes piece by piece.
 
         Raises:
             Unreachable: before anything was sent.
             Stalled, Broken: afterwards.
         """
-        builder = self._client(url).request(method, url)
+        builder = self._client(url, streams=streams).request(method, url)
         for name, value in headers.items():
-            builder = builder.header(name, value, is_sensitive=name == "authorization")
+            builder = builder.header(name, value, is_sensitive=name in _SECRET_HEADERS)
         if body is not None:
             builder = builder.body_bytes(body)
         # Without a limit of 0 the library would wait for the first 64 KiB of a stream before it hands anything on.
@@ -126,19 +138,19 @@ class Pool:
         for client in clients:
             await client.close()
 
-    def _client(self, url: str) -> Client:
+    def _client(self, url: str, *, streams: bool) -> Client:
         local = urlsplit(url).hostname in _LOOPBACK
-        client = self._clients.get(local)
+        client = self._clients.get((local, streams))
         if client is None:
             builder = (
                 ClientBuilder()
                 .user_agent("mesh-server")
                 .connect_timeout(timedelta(seconds=CONNECT_S))
-                .read_timeout(timedelta(seconds=self._idle_s))
+                .read_timeout(timedelta(seconds=self._idle_s if streams else self._whole_s))
                 .follow_redirects(enable=False)
                 .referer(enable=False)
             )
-            client = self._clients[local] = (builder.no_proxy() if local else builder).build()
+            client = self._clients[local, streams] = (builder.no_proxy() if local else builder).build()
         return client
 
 

@@ -206,7 +206,7 @@ def write_block(part: Part) -> dict[str, Any]:
     if isinstance(part, ToolCall):
         arguments = json.loads(part.arguments) if part.arguments.strip() else {}
         if not isinstance(arguments, dict):
-            raise ValueError("arguments that are no JSON object")
+            raise ValueError("arguments that are no JSON object")  # noqa: TRY004 - as JSON that does not decode
         return {"type": "tool_use", "id": part.id, "name": part.name, "input": arguments}
     if isinstance(part, Thinking) and part.redacted is not None:
         return {"type": "redacted_thinking", "data": part.redacted}

@@ -18,10 +18,9 @@ from mesh_server.chat.formats.common import (
     Tool,
     ToolCall,
     ToolResult,
-    fail,
-    unsupported,
 )
 from mesh_server.chat.formats.openai_chat.build import known, leave_out_thinking
+from mesh_server.chat.formats.shared import fail, unsupported
 
 #: Most tokens of an answer where neither the caller nor the catalog says: what every model can.
 _DEFAULT_OUTPUT = 8192

@@ -16,16 +16,18 @@ from mesh_server.chat.formats.common import (
     Message,
     OutputFormat,
     Part,
+    Role,
     Text,
     Thinking,
+    ThinkingMode,
     Thought,
     Tool,
     ToolCall,
     ToolChoice,
+    ToolMode,
     ToolResult,
-    fail,
-    unsupported,
 )
+from mesh_server.chat.formats.shared import fail, unsupported
 from mesh_server.jsonbody import decode_json
 
 REFUSED = {
@@ -130,6 +132,14 @@ class _Request(msgspec.Struct):
 
 _request = msgspec.json.Decoder(_Request)
 _encoder = msgspec.json.Encoder()
+_CHOICES: dict[str, ToolMode] = {"auto": "auto", "any": "required", "none": "none", "tool": "tool"}
+_ROLES: dict[str, Role] = {"user": "user", "assistant": "assistant", "system": "system"}
+_THINKING: dict[str, ThinkingMode] = {
+    "enabled": "on",
+    "adaptive": "adaptive",
+    "between_tools": "between_tools",
+    "disabled": "off",
+}
 _READ = frozenset(_Request.__struct_fields__)
 
 
@@ -180,21 +190,19 @@ def _is_lost(name: str) -> bool:
 def _thought(thinking: _Thinking | None, effort: str | None) -> Thought | None:
     if thinking is None:
         return Thought(effort=effort) if effort is not None else None
-    modes = {"enabled": "on", "adaptive": "adaptive", "between_tools": "between_tools", "disabled": "off"}
-    mode = modes.get(thinking.type)
+    mode = _THINKING.get(thinking.type)
     if mode is None:
-        raise fail("thinking.type", f"must be one of {', '.join(modes)}")
+        raise fail("thinking.type", f"must be one of {', '.join(_THINKING)}")
     shown = {"summarized": True, "omitted": False}.get(thinking.display or "", True if mode == "on" else None)
     budget = thinking.budget_tokens if mode == "on" else None
-    return Thought(mode=mode, budget=budget, effort=effort, shown=shown)  # type: ignore[arg-type] - of the table
+    return Thought(mode=mode, budget=budget, effort=effort, shown=shown)
 
 
 def _choice(choice: _Choice) -> ToolChoice:
-    modes = {"auto": "auto", "any": "required", "none": "none", "tool": "tool"}
-    mode = modes.get(choice.type)
+    mode = _CHOICES.get(choice.type)
     if mode is None or (mode == "tool" and not choice.name):
         raise fail("tool_choice", "must be auto, any, none, or a tool with its name")
-    return ToolChoice(mode, choice.name)  # type: ignore[arg-type] - of the table
+    return ToolChoice(mode, choice.name)
 
 
 def _tool(tool: _Tool, target: str) -> Tool:
@@ -207,10 +215,11 @@ def _tool(tool: _Tool, target: str) -> Tool:
 def _messages(messages: list[_Message], target: str) -> list[Message]:
     found = []
     for number, message in enumerate(messages):
-        if message.role not in {"user", "assistant", "system"}:
+        role = _ROLES.get(message.role)
+        if role is None:
             raise fail(f"messages[{number}].role", "must be user, assistant or system")
         parts = _content(message.content, f"messages[{number}].content", target)
-        found.append(Message(message.role, parts))  # type: ignore[arg-type] - checked above
+        found.append(Message(role, parts))
     return found
 
 

@@ -31,8 +31,8 @@ from mesh_server.chat.formats.common import (
     Thinking,
     ToolCall,
     Usage,
-    named_event,
 )
+from mesh_server.chat.formats.shared import named_event
 
 _encoder = msgspec.json.Encoder()
 

@@ -83,5 +83,5 @@ def _is_unsigned_tool_turn(messages: list[dict[str, Any]]) -> bool:
     """Return whether the turn to be continued called tools and does not begin with thinking: the API refuses that."""
     if not messages or not any(block["type"] == "tool_result" for block in messages[-1]["content"]):
         return False
-    said = next((message["content"] for message in reversed(messages) if message["role"] == "assistant"), [])
+    said: list[dict[str, Any]] = next((m["content"] for m in reversed(messages) if m["role"] == "assistant"), [])
     return bool(said) and said[0]["type"] not in {"thinking", "redacted_thinking"}

@@ -14,8 +14,8 @@ from mesh_server.chat.formats.common import (
     Thinking,
     ToolCall,
     Usage,
-    text_of,
 )
+from mesh_server.chat.formats.shared import text_of
 
 _FROM_REASON: dict[Reason, str] = {
     "stop": "stop",

@@ -19,10 +19,8 @@ from mesh_server.chat.formats.common import (
     Tool,
     ToolCall,
     ToolResult,
-    marks_cache,
-    text_of,
-    unsupported,
 )
+from mesh_server.chat.formats.shared import marks_cache, text_of, unsupported
 
 #: OpenAI takes this many at most.
 MOST_STOPS = 4
@@ -63,22 +61,25 @@ def effort_of(thought: Thought | None, abilities: Abilities, target: str, warnin
     """Return OpenAI's word for how much shall be thought; None to leave it to the model."""
     if thought is None:
         return None
+    off = thought.mode in {"off", "between_tools"}
     if abilities.thinking == "none":
-        if thought.mode != "off":
+        if not off:
             warnings.append(f"Thinking was left out: the model of {target} can't be told to think.")
         return None
-    if thought.mode in {"off", "between_tools"}:
-        if not abilities.official or abilities.thinking != "effort":
-            return None  # other servers know no word for it
-        if abilities.thinking_off:
-            return "none"
-        warnings.append("This model always thinks: it was told to think little.")
-        return "low"
-    if thought.effort is not None:
-        return thought.effort
-    if thought.budget is not None:
+    if off:
+        return _off(abilities, warnings)
+    if thought.effort is None and thought.budget is not None:
         return next((effort for most, effort in _EFFORTS if thought.budget <= most), "high")
-    return None
+    return thought.effort
+
+
+def _off(abilities: Abilities, warnings: list[str]) -> str | None:
+    if not abilities.official or abilities.thinking != "effort":
+        return None  # other servers know no word for it
+    if abilities.thinking_off:
+        return "none"
+    warnings.append("This model always thinks: it was told to think little.")
+    return "low"
 
 
 def _sampling(asked: Conversation, abilities: Abilities, target: str, warnings: list[str]) -> dict[str, Any]:
@@ -121,9 +122,7 @@ def _tools(asked: Conversation) -> dict[str, Any]:
 def _tool(tool: Tool) -> dict[str, Any]:
     if tool.custom:
         return {"type": "custom", "custom": known(name=tool.name, description=tool.description, format=tool.grammar)}
-    function = known(
-        name=tool.name, description=tool.description, parameters=tool.parameters, strict=tool.strict
-    )
+    function = known(name=tool.name, description=tool.description, parameters=tool.parameters, strict=tool.strict)
     return {"type": "function", "function": function}
 
 

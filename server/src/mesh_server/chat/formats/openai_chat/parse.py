@@ -22,14 +22,13 @@ from mesh_server.chat.formats.common import (
     Tool,
     ToolCall,
     ToolChoice,
+    ToolMode,
     ToolResult,
-    data_url,
-    fail,
-    unsupported,
 )
+from mesh_server.chat.formats.shared import data_url, fail, unsupported
 from mesh_server.jsonbody import decode_json
 
-#: What no other format has a place for, and whose loss changes the answer's form: refused (docs/reference/translation.md).
+#: What no other format has a place for, and whose loss would change the answer (docs/reference/translation.md).
 REFUSED = {
     "logit_bias": "Biased tokens (`logit_bias`)",
     "logprobs": "Probabilities of tokens (`logprobs`)",
@@ -194,6 +193,7 @@ class _Request(msgspec.Struct):
 
 _request = msgspec.json.Decoder(_Request)
 _encoder = msgspec.json.Encoder()
+_MODES: dict[str, ToolMode] = {"none": "none", "auto": "auto", "required": "required"}
 _READ = frozenset(_Request.__struct_fields__)
 
 
@@ -266,9 +266,10 @@ def _tools(asked: _Request) -> tuple[list[Tool], ToolChoice | None]:
     tools = [_tool(tool) for tool in asked.tools or ()]
     choice = asked.tool_choice
     if isinstance(choice, str):
-        if choice not in {"none", "auto", "required"}:
+        mode = _MODES.get(choice)
+        if mode is None:
             raise fail("tool_choice", "must be none, auto, required, or name a tool")
-        return tools, ToolChoice(mode=choice)  # type: ignore[arg-type] - checked above
+        return tools, ToolChoice(mode)
     if choice is None:
         return tools, None
     if choice.type == "allowed_tools" and choice.allowed_tools is not None:
@@ -361,7 +362,7 @@ def _content(content: str | list[_Part] | None, number: int, target: str) -> lis
     return [_part(part, f"messages[{number}].content[{place}]", target) for place, part in enumerate(content)]
 
 
-def _part(part: _Part, place: str, target: str) -> Part:  # noqa: PLR0911 - one return for each kind
+def _part(part: _Part, place: str, target: str) -> Part:
     cache = part.prompt_cache_breakpoint.ttl if part.prompt_cache_breakpoint is not None else None
     if part.type == "text" and part.text is not None:
         return Text(part.text, cache)

@@ -99,6 +99,7 @@ class Response(msgspec.Struct):
     usage: ResponseUsage | None = None
     incomplete_details: _Incomplete | None = None
     error: msgspec.Raw = msgspec.Raw(b"null")
+    service_tier: str | None = None
 
     def reason(self) -> Reason:
         """Return why the answer ended."""

@@ -17,9 +17,6 @@ from mesh_server.chat.formats.common import (
     Tool,
     ToolCall,
     ToolResult,
-    marks_cache,
-    text_of,
-    unsupported,
 )
 from mesh_server.chat.formats.openai_chat.build import (
     breakpoint_of,
@@ -28,6 +25,7 @@ from mesh_server.chat.formats.openai_chat.build import (
     leave_out_thinking,
     result_text,
 )
+from mesh_server.chat.formats.shared import marks_cache, text_of, unsupported
 
 #: Before OpenAI's sealed reasoning, where an Anthropic client carries it as a signature.
 SEALED = f"{RESPONSES}:"
@@ -57,20 +55,23 @@ def build(
         body["stream"] = True
     if asked.max_tokens is not None:
         body["max_output_tokens"] = asked.max_tokens
-    for name in ("temperature", "top_p"):
-        value = getattr(asked, name)
-        if value is not None and abilities.sampling:
-            body[name] = value
-        elif value is not None:
-            warnings.append(f"`{name}` was left out: the model of {target} takes none.")
-    if asked.top_k is not None:
-        warnings.append(f"`top_k` was left out: {target} has no such setting.")
+    body |= _sampling(asked, abilities, target, warnings)
     body |= _tools(asked)
     body |= _text(asked)
     body |= _reasoning(asked, abilities, target, warnings)
     if asked.user:
         body["safety_identifier"] = asked.user
     return body, warnings
+
+
+def _sampling(asked: Conversation, abilities: Abilities, target: str, warnings: list[str]) -> dict[str, Any]:
+    if asked.top_k is not None:
+        warnings.append(f"`top_k` was left out: {target} has no such setting.")
+    given = known(temperature=asked.temperature, top_p=asked.top_p)
+    if abilities.sampling:
+        return given
+    warnings += [f"`{name}` was left out: the model of {target} takes none." for name in given]
+    return {}
 
 
 def _reasoning(asked: Conversation, abilities: Abilities, target: str, warnings: list[str]) -> dict[str, Any]:

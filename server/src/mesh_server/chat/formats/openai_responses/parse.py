@@ -15,17 +15,17 @@ from mesh_server.chat.formats.common import (
     OutputFormat,
     Part,
     Refusal,
+    Role,
     Text,
     Thinking,
     Thought,
     Tool,
     ToolCall,
     ToolChoice,
+    ToolMode,
     ToolResult,
-    data_url,
-    fail,
-    unsupported,
 )
+from mesh_server.chat.formats.shared import data_url, fail, unsupported
 from mesh_server.jsonbody import decode_json
 
 #: State that the provider keeps, and work that outlives the call: no other format has them.
@@ -148,6 +148,8 @@ class _Request(msgspec.Struct):
 
 _request = msgspec.json.Decoder(_Request)
 _encoder = msgspec.json.Encoder()
+_MODES: dict[str, ToolMode] = {"none": "none", "auto": "auto", "required": "required"}
+_ROLES: dict[str, Role] = {"system": "system", "developer": "system", "user": "user", "assistant": "assistant"}
 _READ = frozenset(_Request.__struct_fields__)
 
 
@@ -215,15 +217,16 @@ def _tools(asked: _Request, target: str) -> tuple[list[Tool], ToolChoice | None]
     tools = [_tool(tool, target) for tool in asked.tools or ()]
     choice = asked.tool_choice
     if isinstance(choice, str):
-        if choice not in {"none", "auto", "required"}:
+        mode = _MODES.get(choice)
+        if mode is None:
             raise fail("tool_choice", "must be none, auto, required, or name a tool")
-        return tools, ToolChoice(mode=choice)  # type: ignore[arg-type] - checked above
+        return tools, ToolChoice(mode)
     if choice is None:
         return tools, None
     if choice.type == "allowed_tools":
         names = {tool.get("name") for tool in choice.tools or ()}
-        mode = ToolChoice("required" if choice.mode == "required" else "auto")
-        return [tool for tool in tools if tool.name in names], mode
+        allowed = ToolChoice("required" if choice.mode == "required" else "auto")
+        return [tool for tool in tools if tool.name in names], allowed
     if choice.name is None:
         raise unsupported(f"A forced {choice.type}", target)
     return tools, ToolChoice("tool", choice.name)
@@ -247,14 +250,14 @@ def _messages(asked: _Request, target: str) -> list[Message]:
     for number, item in enumerate(asked.input):
         place = f"input[{number}]"
         if item.type == "message":
-            role = {"developer": "system"}.get(item.role or "", item.role)
-            if role not in {"system", "user", "assistant"}:
+            role = _ROLES.get(item.role or "")
+            if role is None:
                 raise fail(f"{place}.role", "must be system, developer, user or assistant")
             parts = _content(item.content, place, target)
             if role == "assistant":
                 _add(found, "assistant", parts)
             else:
-                found.append(Message(role, parts))  # type: ignore[arg-type] - checked above
+                found.append(Message(role, parts))
         elif item.type in {"function_call", "custom_tool_call"}:
             _add(found, "assistant", [_call(item, place)])
         elif item.type in {"function_call_output", "custom_tool_call_output"}:
@@ -266,14 +269,14 @@ def _messages(asked: _Request, target: str) -> list[Message]:
     return found
 
 
-def _add(found: list[Message], role: str, parts: list[Part]) -> None:
+def _add(found: list[Message], role: Role, parts: list[Part]) -> None:
     """Put what one turn is made of into one message."""
     last = found[-1] if found else None
     joins = last is not None and last.role == role
     if joins and last is not None and (role == "assistant" or isinstance(last.parts[-1], ToolResult)):
         last.parts += parts
     else:
-        found.append(Message(role, parts))  # type: ignore[arg-type] - a role of ours
+        found.append(Message(role, parts))
 
 
 def _call(item: _Item, place: str) -> ToolCall:

@@ -22,7 +22,6 @@ from mesh_server.chat.formats.common import (
     Thinking,
     ToolCall,
     Usage,
-    named_event,
 )
 from mesh_server.chat.formats.openai_responses.answer import (
     Item,
@@ -32,6 +31,7 @@ from mesh_server.chat.formats.openai_responses.answer import (
     write_content,
     write_item,
 )
+from mesh_server.chat.formats.shared import named_event
 
 _encoder = msgspec.json.Encoder()
 
@@ -69,7 +69,7 @@ class Reader:
         self._grown: set[int] = set()
         self._summary = 0
 
-    def feed(self, data: bytes) -> list[Event]:
+    def feed(self, data: bytes) -> list[Event]:  # noqa: PLR0911 - one return for each kind
         """Return what one piece of the stream says.
 
         Raises:
@@ -204,7 +204,9 @@ class Writer:
         place, part = len(self._blocks), began.part
         name = f"{self._response['id']}_{place}"
         self._blocks[began.index] = (place, part, name)
-        sent = [self._event("response.output_item.added", output_index=place, item=write_item(part, name, "in_progress"))]
+        sent = [
+            self._event("response.output_item.added", output_index=place, item=write_item(part, name, "in_progress"))
+        ]
         if isinstance(part, Text | Refusal):
             sent.append(self._content("response.content_part.added", began.index, part=write_content(_emptied(part))))
         elif isinstance(part, Thinking) and part.redacted is None:
@@ -233,7 +235,9 @@ class Writer:
         sent: list[bytes] = []
         if isinstance(part, ToolCall):
             text = part.arguments = part.arguments or ("" if part.custom else "{}")
-            kind, word = ("custom_tool_call_input", "input") if part.custom else ("function_call_arguments", "arguments")
+            kind, word = (
+                ("custom_tool_call_input", "input") if part.custom else ("function_call_arguments", "arguments")
+            )
             sent.append(self._item(f"response.{kind}.done", ended.index, **{word: text, "name": part.name}))
         elif isinstance(part, Thinking):
             part.signature = ended.signature or part.signature

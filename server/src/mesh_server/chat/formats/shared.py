@@ -1,0 +1,41 @@
+"""What the readers and writers of every format share."""
+
+from mesh_server.chat.formats.common import Conversation, Part, Text
+from mesh_server.errors import InvalidRequest, UnsupportedFeature
+
+
+def fail(place: str, why: str) -> InvalidRequest:
+    """Return the error for a member that is not what its format has there."""
+    return InvalidRequest(f"`{place}` {why}.")
+
+
+def unsupported(what: str, target: str) -> UnsupportedFeature:
+    """Return the error for something that the target's format has no place for."""
+    return UnsupportedFeature(f"{what} can't be had from {target}: its format has no place for it.")
+
+
+def data_url(url: str) -> tuple[str, str] | None:
+    """Return media type and base64 of a `data:` URL (RFC 2397); None for any other URL."""
+    if not url.startswith("data:"):
+        return None
+    head, comma, data = url[5:].partition(",")
+    kind, _, encoding = head.rpartition(";")
+    if not comma or encoding != "base64" or not kind:
+        raise InvalidRequest("A data: URL must be `data:<media type>;base64,<data>`.")
+    return kind.partition(";")[0], data
+
+
+def text_of(parts: list[Part]) -> str:
+    """Return the text of parts, joined."""
+    return "".join(part.text for part in parts if isinstance(part, Text))
+
+
+def named_event(name: str, data: bytes) -> bytes:
+    """Return one server-sent event with its name (WHATWG HTML, section 9.2)."""
+    return b"event: " + name.encode() + b"\ndata: " + data + b"\n\n"
+
+
+def marks_cache(asked: Conversation) -> bool:
+    """Return whether a request marks parts of the prompt to be kept by the provider."""
+    marked = [part for message in asked.messages for part in message.parts if getattr(part, "cache", None) is not None]
+    return bool(marked) or asked.cache is not None or any(tool.cache is not None for tool in asked.tools)
