@@ -25,7 +25,7 @@ from mesh_server.chat.upstream import anthropic, openai
 from mesh_server.chat.upstream.calls import Calls, usable_key
 from mesh_server.chat.upstream.failures import failure_of
 from mesh_server.chat.upstream.pool import Pool
-from mesh_server.errors import MeshError, ProviderFailed, UnsupportedFeature
+from mesh_server.errors import MeshError, ProviderFailed, ProviderRejected, UnsupportedFeature
 from mesh_server.vault.service import Vault
 
 T = TypeVar("T")
@@ -164,9 +164,13 @@ class Chat:
                     url, headers, body = _prepare(way, target, outcome, counting=True)
                     url, body = f"{url}/input_tokens", _counted(body)
                 else:
-                    outcome.warnings.append(f"{target.provider} does not count tokens: this is an estimate.")
-                    return tokens.estimate(way.conversation()), outcome
-                content = await self._calls.complete(target, url, headers, body)
+                    return _estimate(way, outcome), outcome
+                try:
+                    content = await self._calls.complete(target, url, headers, body)
+                except ProviderRejected as problem:
+                    if (problem.details or {}).get("status") not in tokens.NO_SUCH_ENDPOINT:
+                        raise
+                    return _estimate(way, outcome), outcome
                 return _read(lambda: msgspec.json.decode(content, type=tokens.Count), target).input_tokens, outcome
 
         (count, outcome), tried = await self._first(request, call)
@@ -248,6 +252,11 @@ def _prepare(
     betas = anthropic.betas_for(way.request)
     headers = anthropic.headers(key, anthropic.version_for(way.request, target, fields), betas)
     return anthropic.path(target, counting=counting), headers, msgspec.json.encode(fields)
+
+
+def _estimate(way: bridge.Way, outcome: Outcome) -> int:
+    outcome.warnings.append(f"{way.target} does not count tokens: this is an estimate.")
+    return tokens.estimate(way.conversation())
 
 
 def _counted(body: bytes) -> bytes:

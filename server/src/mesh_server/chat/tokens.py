@@ -8,6 +8,8 @@ from mesh_server.chat.formats.common import Conversation, Document, Image, Part,
 COUNTED = frozenset(
     {"model", "input", "instructions", "tools", "tool_choice", "text", "reasoning", "parallel_tool_calls", "truncation"}
 )
+#: Statuses of a provider that has no endpoint to count with.
+NO_SUCH_ENDPOINT = frozenset({404, 405, 501})
 #: Bytes of text that one token stands for, on average over languages and code: an estimate errs on the high side.
 _BYTES_A_TOKEN = 3.5
 #: Tokens of one image or page where nothing is known of its size.

@@ -193,6 +193,10 @@ class Way:
             outcome.usage, outcome.model, outcome.finished = seen.usage, seen.model or outcome.model, True
             outcome.tier = seen.tier
             return content
+        if self.format == RESPONSES:
+            failed = same.seen_of(self.format, content).error
+            if failed is not None:
+                raise ProviderSaidError(failed)
         reply = _READ[self.format](content)
         reply.model = reply.model or outcome.model
         outcome.usage, outcome.model, outcome.finished = reply.usage, reply.model, True
@@ -209,7 +213,7 @@ class Way:
         """Return what hands a provider's stream on, piece by piece."""
         if self.is_same:
             return PassThrough(self.request, outcome)
-        return Translation(_READERS[self.format](), self._writer(), outcome)
+        return Translation(_READERS[self.format](), self._writer(), outcome, strict=self.format != CHAT)
 
     def _writer(self) -> Writer:
         if self.request.format == MESSAGES:
@@ -277,10 +281,19 @@ class PassThrough:
 
 
 class Translation:
-    """A stream of another format: read into the inner form, and written anew."""
+    """A stream of another format: read into the inner form, and written anew.
 
-    def __init__(self, reader: Reader, writer: Writer, outcome: Outcome) -> None:
+    Args:
+        reader: of the provider's format.
+        writer: of the surface's.
+        outcome: kept as complete as the stream is.
+        strict: only the stream's own last word makes it complete; some servers of chat completions send none.
+    """
+
+    def __init__(self, reader: Reader, writer: Writer, outcome: Outcome, *, strict: bool) -> None:
         self.closed = False
+        self._strict = strict
+        self._began = False
         self._reader = reader
         self._writer = writer
         self._outcome = outcome
@@ -292,9 +305,11 @@ class Translation:
             if isinstance(happened, Failed):
                 raise ProviderSaidError(happened.error)
             if isinstance(happened, Closed):
-                self.closed = True
+                self.closed = self._outcome.finished = True
                 continue  # told when nothing follows: a count of tokens may come after the end
             self._note(happened)
+            if not self._began:
+                raise ValueError("a stream that does not begin at its beginning")
             sent += self._writer.write(happened)
         return sent
 
@@ -305,9 +320,10 @@ class Translation:
     def _note(self, happened: Event) -> None:
         outcome = self._outcome
         if isinstance(happened, Began):
+            self._began = True
             happened.model = outcome.model = happened.model or outcome.model
             outcome.usage = happened.usage or outcome.usage
         elif isinstance(happened, Counted):
             outcome.usage = happened.usage
         elif isinstance(happened, Ended):
-            outcome.finished = True
+            outcome.finished = outcome.finished or not self._strict

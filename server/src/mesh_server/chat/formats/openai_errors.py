@@ -40,6 +40,8 @@ def openai_error(error: MeshError) -> dict[str, Any]:
 
 def openai_status(error: MeshError) -> int:
     """Return the status that OpenAI's API has for a failure."""
+    if error.code == "provider_rejected" and (error.details or {}).get("status") == 413:
+        return 413
     return _STATUS.get(error.code, error.status)
 
 
