@@ -25,7 +25,7 @@ from mesh_server.chat.upstream import anthropic, openai
 from mesh_server.chat.upstream.calls import Calls, usable_key
 from mesh_server.chat.upstream.failures import failure_of
 from mesh_server.chat.upstream.pool import Pool
-from mesh_server.errors import MeshError, ProviderFailed, ProviderRejected, UnsupportedFeature
+from mesh_server.errors import InvalidJSON, MeshError, ProviderFailed, ProviderRejected, UnsupportedFeature
 from mesh_server.vault.service import Vault
 
 T = TypeVar("T")
@@ -242,7 +242,10 @@ def _prepare(
     way: bridge.Way, target: Target, outcome: Outcome, *, counting: bool = False
 ) -> tuple[str, dict[str, str], bytes]:
     """Return address, headers and body of a call; what was left out is added to the warnings."""
-    fields, warnings = way.body(counting=counting)
+    try:
+        fields, warnings = way.body(counting=counting)
+    except RecursionError:
+        raise InvalidJSON("The JSON body is nested too deeply.") from None
     outcome.warnings += warnings
     key = usable_key(target)
     if target.kind != "anthropic":

@@ -23,6 +23,7 @@ from mesh_server.chat.formats.common import (
 from mesh_server.chat.formats.openai_chat.answer import ChatUsage
 from mesh_server.chat.formats.openai_chat.build import effort_of
 from mesh_server.chat.formats.openai_responses.answer import Response
+from mesh_server.chat.formats.shared import fail
 from mesh_server.errors import UnsupportedFeature
 
 _NULL = b"null"
@@ -130,7 +131,7 @@ DEFAULT_BUDGET = 4000
 
 
 def _without_sampling(request: ChatRequest, fields: dict[str, Any], target: str, warnings: list[str]) -> None:
-    if request.format == CHAT and bytes(fields.get("reasoning_effort", b"")) == b'"none"':
+    if fields.get("reasoning_effort") == "none" or member(request.fields, "reasoning_effort") == "none":
         return
     names = ("temperature", "top_p", "top_k") if request.format == MESSAGES else ("temperature", "top_p")
     lost = [name for name in names if fields.pop(name, None) is not None]
@@ -142,16 +143,23 @@ def _fit_messages(fields: dict[str, Any], abilities: Abilities, target: str, war
     if most is not None and msgspec.json.decode(fields["max_tokens"]) > most:
         warnings.append(f"The limit of tokens became {most}, the most that this model writes.")
         fields["max_tokens"] = most
-    thinking = msgspec.json.decode(fields.get("thinking", b"{}"))
+    thinking = _object(fields, "thinking")
     if thinking.get("type") == "enabled" and abilities.thinking == "adaptive":
         budget = thinking.get("budget_tokens") or DEFAULT_BUDGET
         effort = next((word for limit, word in ANTHROPIC_EFFORTS if budget <= limit), "xhigh")
         warnings.append(f"A budget of {budget} tokens for thinking became the effort {effort!r} of {target}.")
         fields["thinking"] = {"type": "adaptive", "display": thinking.get("display", "summarized")}
-        fields["output_config"] = {"effort": effort, **_members.decode(bytes(fields.get("output_config", b"{}")))}
+        fields["output_config"] = {"effort": effort, **_object(fields, "output_config")}
     elif thinking.get("type") == "enabled" and abilities.thinking == "none":
         warnings.append("Thinking was left out: this model can't be told to think.")
         del fields["thinking"]
+
+
+def _object(fields: Mapping[str, Any], name: str) -> dict[str, Any]:
+    found = msgspec.json.decode(fields.get(name, b"{}"))
+    if not isinstance(found, dict):
+        raise fail(name, "must be an object")
+    return found
 
 
 # --- What must be known of an answer ---------------------------------------------------------------------

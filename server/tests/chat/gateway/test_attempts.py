@@ -8,29 +8,16 @@ import pytest
 from mesh_server.chat.attempts import Attempts, Breaker, Patience
 from mesh_server.errors import ProviderFailed, ProviderRateLimited, ProviderRejected, ProviderUnavailable
 
-from ..conftest import open_mesh
-from .kinds import CONFIG, HI, answer_well
-from .upstream import Upstream
+from .kinds import HI, answer_well
 
 QUICK = Patience(tries=3, backoff_s=0.01, most_wait_s=0.2, failures=3, rest_s=0.3)
 PATH = "/v1/chat/completions"
 
 
 @pytest.fixture
-async def upstream():
-    made = await Upstream(answer_well).start()
-    yield made
-    await made.stop()
-
-
-@pytest.fixture
-async def mesh(tmp_path, monkeypatch, upstream):
-    monkeypatch.chdir(tmp_path)
-    (tmp_path / "mesh-server.toml").write_text(CONFIG.format(url=upstream.url))
-    made = await open_mesh(tmp_path, MESH_CONFIG=str(tmp_path / "mesh-server.toml"))
-    made.services.chat._attempts = Attempts(QUICK)
-    yield made
-    await made.services.close()
+def mesh(mesh):
+    mesh.services.chat._attempts = Attempts(QUICK)
+    return mesh
 
 
 def failing(times, status, body=None, **headers):

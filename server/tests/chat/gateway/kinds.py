@@ -2,7 +2,7 @@
 
 import json
 
-from .upstream import LAST, chunk, completion
+from ..upstream import LAST, chunk, completion
 
 #: Surfaces: path, and the least that it asks for.
 HI = [{"role": "user", "content": "hi"}]
@@ -113,3 +113,11 @@ def error_of(surface, body):
         return error["details"]["error_code"], error["message"]
     assert {"code", "message", "type"} <= error.keys()
     return error["code"], error["message"]
+
+
+async def send(mesh, upstream, surface, kind, **more):
+    """Send one request; return what the provider was asked, None if it was not, and the answer."""
+    path, least = SURFACES[surface]
+    headers = more.pop("headers", {})
+    answer = await mesh.call("POST", path, {**least, "model": MODELS[kind], **more}, headers=headers)
+    return (upstream.asked[-1] if upstream.asked else None), answer

@@ -7,32 +7,17 @@ import json
 import psutil
 import pytest
 
-from mesh_server.chat.attempts import Attempts, Patience
-
-from ..conftest import open_mesh
-from .kinds import CONFIG, MODELS, SURFACES, answer_well, cut, error_of, events, whole
-from .upstream import Upstream
+from .kinds import MODELS, SURFACES, cut, error_of, events, whole
 
 SECRETS = ("sk-openai-shared-1234", "sk-ant-shared-1234", "sk-plain-shared-1234")
 
 
 @pytest.fixture
-async def upstream():
-    made = await Upstream(answer_well).start()
-    yield made
-    await made.stop()
-
-
-@pytest.fixture
-async def mesh(tmp_path, monkeypatch, upstream):
-    monkeypatch.chdir(tmp_path)
-    (tmp_path / "mesh-server.toml").write_text(CONFIG.format(url=upstream.url))
-    made = await open_mesh(tmp_path, MESH_CONFIG=str(tmp_path / "mesh-server.toml"))
-    made.services.chat._attempts = Attempts(Patience(tries=1))
-    made.services.chat._pool._whole_s = made.services.chat._pool._idle_s = 0.3
+async def mesh(mesh, upstream):
+    """The server, impatient; no task may be left when the test is over."""
+    mesh.services.chat._pool._whole_s = mesh.services.chat._pool._idle_s = 0.3
     before = asyncio.all_tasks()
-    yield made
-    await made.services.close()
+    yield mesh
     left = asyncio.all_tasks() - before - {asyncio.current_task(), *upstream.connections}
     assert not left
 
