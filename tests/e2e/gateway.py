@@ -1,5 +1,6 @@
-"""A Mesh server with every kind of provider behind it: `llmock` as OpenAI and as Anthropic, and the model of this machine."""
+"""A Mesh server with every kind of provider behind it: `llmock` as OpenAI and as Anthropic, and the local model."""
 
+import json
 import socket
 import subprocess
 import sys
@@ -34,9 +35,10 @@ model = "ours"
 targets = ["plain/plain-model", "anthropic/claude-haiku-5-5"]
 """
 
-#: Who answers, by the name of the model that is asked for: OpenAI by Responses or chat completions, Anthropic, a server
-#: that only speaks chat completions.
-OPENAI, ANTHROPIC, PLAIN = "gpt-5.6-sol", "claude-haiku-5-5", "plain-model"
+#: Who answers, by the model that is asked for: OpenAI by Responses or chat completions, Anthropic, a server that speaks
+#: chat completions only, and the operator's route to that server.
+OPENAI, ANTHROPIC, PLAIN, ROUTE = "gpt-5.6-sol", "claude-haiku-5-5", "plain-model", "ours"
+MOCKED = [OPENAI, ANTHROPIC, PLAIN, ROUTE]
 
 
 def free_port() -> int:
@@ -50,7 +52,7 @@ def llmock(*arguments: str) -> Iterator[str]:
     """Run llmock and give its address."""
     port = free_port()
     process = subprocess.Popen(
-        [str(Path(sys.executable).with_name("llmock")), "serve", "--port", str(port), "--log-level", "error", *arguments],
+        [Path(sys.executable).with_name("llmock"), "serve", "--port", str(port), "--log-level", "error", *arguments],
         stdin=subprocess.DEVNULL,
         stdout=subprocess.DEVNULL,
         stderr=subprocess.DEVNULL,
@@ -73,6 +75,14 @@ def _wait(url: str, process: subprocess.Popen) -> None:
         except (urllib.error.URLError, ConnectionError):
             assert time.monotonic() < deadline
             time.sleep(0.1)
+
+
+def behave(url: str, *behaviors: dict) -> None:
+    """Tell llmock what to do with the next calls."""
+    body = json.dumps({"behaviors": list(behaviors)}).encode()
+    request = urllib.request.Request(f"{url}/_llmock/scenario", body, {"content-type": "application/json"})
+    with urllib.request.urlopen(request, timeout=10) as answer:
+        assert answer.status < 300
 
 
 @contextmanager

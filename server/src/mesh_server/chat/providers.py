@@ -115,7 +115,7 @@ class Providers:
         if known is not None and time.monotonic() - known[0] < _LIST_S:
             return known[1]
         try:
-            models = await self._calls.models(bare_target(provider))
+            models = [listed.id for listed in await self._calls.models(bare_target(provider))]
         except ProviderUnavailable:
             return []  # not running now: looked at again by the next request
         except MeshError:

@@ -14,12 +14,22 @@ from mesh_server.errors import MeshError, ProviderAuthFailed, ProviderFailed
 _MAX_ERROR_BYTES = 64 * 1024
 
 
-class _Model(msgspec.Struct):
+class Listed(msgspec.Struct):
+    """A model as its provider lists it: OpenAI gives a day of shutdown, Anthropic a lifecycle with a time."""
+
     id: str
+    shutdown_date: str | None = None
+    lifecycle: str | None = None
+    retires_at: str | None = None
+
+    @property
+    def retires(self) -> str | None:
+        """The day from which the provider refuses it, as far as it says."""
+        return self.shutdown_date or (self.retires_at[:10] if self.retires_at else None)
 
 
 class _Models(msgspec.Struct):
-    data: list[_Model]
+    data: list[Listed]
 
 
 class Calls:
@@ -59,8 +69,8 @@ class Calls:
                 raise ProviderFailed(f"{target.provider} answered a stream with {kind.partition(';')[0] or 'nothing'}.")
             yield answer
 
-    async def models(self, target: Target) -> list[str]:
-        """Return the names of the models that a provider lists.
+    async def models(self, target: Target) -> list[Listed]:
+        """Return the models that a provider lists.
 
         Raises:
             MeshError: as `complete`.
@@ -77,7 +87,7 @@ class Calls:
                 raise no_answer(target, problem) from None
             except msgspec.DecodeError:
                 raise ProviderFailed(f"{target.provider} answered with something that is no list of models.") from None
-            return [model.id for model in found.data]
+            return found.data
 
     @asynccontextmanager
     async def open(
