@@ -24,8 +24,8 @@ def errors() -> str:
         "",
         (
             "and the request id is also in the header `x-request-id`. A code keeps its meaning for ever; messages may "
-            "change. Codes without a status come from the client and never from a server. Under `/v1/` errors have "
-            "OpenAI's format."
+            "change. Codes without a status come from the client and never from a server. Under `/v1/` errors have the "
+            "format, the status and the headers of OpenAI's API or of Anthropic's."
         ),
         "",
         "| code | status | type | later? | what to do |",
