@@ -31,6 +31,9 @@ from mesh_server.errors import (
 
 _log = structlog.get_logger("mesh.chat")
 
+#: Names of targets that are remembered at the same time.
+_MOST_NAMES = 1024
+
 T = TypeVar("T")
 H = TypeVar("H")
 
@@ -114,6 +117,8 @@ class Breaker:
             _log.info("a provider answers again", target=name)
 
     def _failed(self, name: str) -> None:
+        if len(self._failures) >= _MOST_NAMES:  # callers may make names up
+            self._answered(next(iter(self._failures)))
         count = self._failures[name] = self._failures.get(name, 0) + 1
         if count >= self._patience.failures:
             self._open_until[name] = time.monotonic() + self._patience.rest_s

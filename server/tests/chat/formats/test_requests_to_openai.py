@@ -340,6 +340,15 @@ def test_settings_go_between_openais_formats():
     assert (back["max_completion_tokens"], back["reasoning_effort"]) == (5, "low")
 
 
+def test_what_both_of_openais_formats_have_is_kept_for_openai_and_named_for_others():
+    fields = {"metadata": {"a": "b"}, "service_tier": "flex", "prompt_cache_key": "k", "prompt_cache_retention": "24h"}
+    found, warnings = body(CHAT, RESPONSES, fields, abilities=NEW_GPT)
+    assert ({name: found[name] for name in fields}, warnings) == (fields, [])
+    found, warnings = body(RESPONSES, CHAT, fields)
+    assert not set(fields) & set(found)
+    assert len(warnings) == 3  # metadata is told back
+
+
 def test_a_refusal_goes_between_openais_formats():
     said = {"role": "assistant", "content": None, "refusal": "no"}
     there, _ = body(CHAT, RESPONSES, {"messages": [HI, said, HI]})

@@ -43,7 +43,16 @@ async def test_what_is_not_there_is_told_in_the_surfaces_format(mesh, path, head
 
 @pytest.mark.parametrize("surface", SURFACES)
 @pytest.mark.parametrize(
-    "body", [b"", b"[]", b"{", b'{"model": 5}', b'{"model": "m", "stream": "yes"}', b"[" * 100_000]
+    "body",
+    [
+        b"",
+        b"[]",
+        b"{",
+        b'{"model": 5}',
+        b'{"model": "m", "stream": "yes"}',
+        b'{"model": "' + b"m" * 300 + b'"}',
+        b"[" * 100_000,
+    ],
 )
 async def test_what_is_no_request_is_refused_in_the_surfaces_format(mesh, upstream, surface, body):
     answer = await mesh.call("POST", SURFACES[surface][0], body)

@@ -118,7 +118,13 @@ async def test_a_retired_models_request_is_fitted_to_its_successor(mesh, upstrea
 
 
 @pytest.mark.parametrize(
-    "more", [{"thinking": "on"}, {"thinking": [1]}, {"output_config": 5, "thinking": {"type": "enabled"}}]
+    "more",
+    [
+        {"thinking": "on"},
+        {"thinking": [1]},
+        {"thinking": {"type": "enabled", "budget_tokens": "x"}},
+        {"output_config": 5, "thinking": {"type": "enabled"}},
+    ],
 )
 async def test_a_request_that_can_not_be_fitted_is_refused(mesh, upstream, more):
     asked, answer = await send(mesh, upstream, "messages", "anthropic", model="claude-3-7-sonnet-20250219", **more)

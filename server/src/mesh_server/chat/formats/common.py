@@ -198,6 +198,7 @@ class Conversation(msgspec.Struct, kw_only=True):
         parallel_tools: whether several tools may be called at once; None for the provider's default.
         user: a stable, opaque name of the end user, for the provider's abuse checks.
         cache: automatic caching of the whole prompt, with the lifetime of `Text.cache`.
+        openai: members that both of OpenAI's formats have and nobody else, as the JSON they came in.
         warnings: what the reader left out, for the caller to know.
     """
 
@@ -215,6 +216,7 @@ class Conversation(msgspec.Struct, kw_only=True):
     user: str | None = None
     cache: str | None = None
     verbosity: str | None = None
+    openai: dict[str, msgspec.Raw] = {}
     warnings: list[str] = []
 
 

@@ -52,5 +52,6 @@ def retry_headers(error: MeshError) -> list[tuple[bytes, bytes]]:
     sense; only a rate limit that was too long to be waited for here is theirs to wait out.
     """
     waits = error.code == "provider_rate_limited" and (error.details or {}).get("attempts", 1) == 1
-    again = CODES[error.code].retryable and (waits or error.type == "server_error")
+    ours = error.type == "server_error" and error.code != "deadline_exceeded"  # that was the caller's own wish
+    again = CODES[error.code].retryable and (waits or ours)
     return [(b"x-should-retry", b"true" if again else b"false")]

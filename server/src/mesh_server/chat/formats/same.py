@@ -51,10 +51,10 @@ def check_state(request: ChatRequest) -> None:
         raw = bytes(request.fields.get(name, b""))
         # an escaped letter could hide a name
         if raw and (b"\\u" in raw or b"item_reference" in raw or any(word.encode() in raw for word in _KEPT)):
-            _walk(msgspec.json.decode(raw), top=name == "input")
+            _walk(msgspec.json.decode(raw))
 
 
-def _walk(value: Any, *, top: bool = False) -> None:
+def _walk(value: Any) -> None:
     if isinstance(value, list):
         for entry in value:
             _walk(entry)
@@ -64,7 +64,7 @@ def _walk(value: Any, *, top: bool = False) -> None:
         for name, inner in value.items():
             if name in _KEPT and inner is not None and not (name == "container" and isinstance(inner, dict)):
                 raise _kept(name)
-            if name not in _FREE or top:
+            if name not in _FREE:
                 _walk(inner)
 
 
@@ -110,8 +110,8 @@ def _fit_chat(
         options = _members.decode(bytes(fields.get("stream_options", b"{}")))
         fields["stream_options"] = {**options, "include_usage": True}  # Mesh must know what was spent
     if adapt and abilities.official and not abilities.sampling and "max_tokens" in fields:
-        fields.setdefault("max_completion_tokens", fields.pop("max_tokens"))  # these models know the new name only
-        fields.pop("max_tokens", None)
+        limit = fields.pop("max_tokens")
+        fields.setdefault("max_completion_tokens", limit)  # these models know the new name only
     if request.thinking is not None:
         thought = mesh_thought(request)
         effort = effort_of(thought, abilities, target, warnings)
@@ -145,7 +145,9 @@ def _fit_messages(fields: dict[str, Any], abilities: Abilities, target: str, war
         fields["max_tokens"] = most
     thinking = _object(fields, "thinking")
     if thinking.get("type") == "enabled" and abilities.thinking == "adaptive":
-        budget = thinking.get("budget_tokens") or DEFAULT_BUDGET
+        budget = thinking.get("budget_tokens")
+        if not isinstance(budget, int):
+            raise fail("thinking.budget_tokens", "must be a number of tokens")
         effort = next((word for limit, word in ANTHROPIC_EFFORTS if budget <= limit), "xhigh")
         warnings.append(f"A budget of {budget} tokens for thinking became the effort {effort!r} of {target}.")
         fields["thinking"] = {"type": "adaptive", "display": thinking.get("display", "summarized")}

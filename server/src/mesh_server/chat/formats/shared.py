@@ -1,5 +1,7 @@
 """What the readers and writers of every format share."""
 
+import msgspec
+
 from mesh_server.chat.formats.common import Conversation, Part, Text
 from mesh_server.errors import InvalidRequest, UnsupportedFeature
 
@@ -33,6 +35,18 @@ def text_of(parts: list[Part]) -> str:
 def named_event(name: str, data: bytes) -> bytes:
     """Return one server-sent event with its name (WHATWG HTML, section 9.2)."""
     return b"event: " + name.encode() + b"\ndata: " + data + b"\n\n"
+
+
+#: Members that both of OpenAI's formats have, and no other.
+OPENAI_ONLY = ("metadata", "prompt_cache_key", "prompt_cache_retention", "service_tier")
+
+
+def openai_only(asked: Conversation, target: str, warnings: list[str], *, taken: bool) -> dict[str, msgspec.Raw]:
+    """Return what only OpenAI itself takes; where the target is another, say that it was left out."""
+    if taken:
+        return asked.openai
+    warnings += [f"`{name}` was left out: {target} has no such setting." for name in asked.openai]
+    return {}
 
 
 def marks_cache(asked: Conversation) -> bool:

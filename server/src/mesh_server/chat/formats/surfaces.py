@@ -13,6 +13,8 @@ from mesh_server.chat.formats.common import CHAT, MESSAGES, RESPONSES, ChatReque
 from mesh_server.errors import InvalidRequest
 from mesh_server.jsonbody import decode_json
 
+#: Most letters of a model's name.
+_MOST_NAME = 256
 #: Header by which a caller limits the whole call, in seconds.
 TIMEOUT_HEADER = "mesh-timeout"
 _MOST_TIMEOUT_S = 86_400.0
@@ -155,6 +157,8 @@ def _read(
 ) -> tuple[K, dict[str, msgspec.Raw], ChatRequest]:
     members = decode_json(body, _members)
     known = decode_json(body, decoder)
+    if known.model is not None and len(known.model) > _MOST_NAME:
+        raise InvalidRequest(f"`model` has more than {_MOST_NAME} letters.")
     # null means "the default" to OpenAI, but not to every server like it
     fields = {name: value for name, value in members.items() if bytes(value) != _NULL}
     strict = fields.pop(_STRICT, None)

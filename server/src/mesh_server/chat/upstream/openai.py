@@ -36,5 +36,5 @@ def format_for(request: ChatRequest, target: Target) -> Format:
         return CHAT
     if request.format != CHAT:
         return RESPONSES
-    needs = bool(member(request.fields, "tools")) and not target.abilities.tools_in_chat
+    needs = not target.abilities.tools_in_chat and bool(member(request.fields, "tools"))
     return RESPONSES if needs and member(request.fields, "reasoning_effort") != "none" else CHAT

@@ -20,7 +20,7 @@ from mesh_server.chat.formats.common import (
     ToolResult,
 )
 from mesh_server.chat.formats.openai_chat.build import known, leave_out_thinking
-from mesh_server.chat.formats.shared import fail, unsupported
+from mesh_server.chat.formats.shared import fail, openai_only, unsupported
 
 #: Most tokens of an answer where neither the caller nor the catalog says: what every model can.
 _DEFAULT_OUTPUT = 8192
@@ -56,6 +56,7 @@ def build(
     thinking(asked, body, config, abilities, warnings)
     if config:
         body["output_config"] = config
+    openai_only(asked, target, warnings, taken=False)
     body |= _sampling(asked, body, abilities, target, warnings)
     if asked.user:
         body["metadata"] = {"user_id": asked.user}

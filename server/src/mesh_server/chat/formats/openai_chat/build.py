@@ -20,7 +20,7 @@ from mesh_server.chat.formats.common import (
     ToolCall,
     ToolResult,
 )
-from mesh_server.chat.formats.shared import marks_cache, text_of, unsupported
+from mesh_server.chat.formats.shared import marks_cache, openai_only, text_of, unsupported
 
 #: OpenAI takes this many at most.
 MOST_STOPS = 4
@@ -47,6 +47,7 @@ def build(
     body |= _sampling(asked, abilities, target, warnings)
     body |= _tools(asked)
     body |= _output(asked)
+    body |= openai_only(asked, target, warnings, taken=abilities.official)
     effort = effort_of(asked.thought, abilities, target, warnings)
     if effort is not None:
         body["reasoning_effort"] = effort

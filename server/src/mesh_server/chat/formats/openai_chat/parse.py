@@ -25,7 +25,7 @@ from mesh_server.chat.formats.common import (
     ToolMode,
     ToolResult,
 )
-from mesh_server.chat.formats.shared import data_url, fail, unsupported
+from mesh_server.chat.formats.shared import OPENAI_ONLY, data_url, fail, unsupported
 from mesh_server.jsonbody import decode_json
 
 #: What no other format has a place for, and whose loss would change the answer (docs/reference/translation.md).
@@ -45,11 +45,7 @@ DROPPED = (
     "presence_penalty",
     "frequency_penalty",
     "prediction",
-    "service_tier",
-    "metadata",
     "store",
-    "prompt_cache_key",
-    "prompt_cache_retention",
 )
 #: What Mesh itself answers, so that nothing is lost with it.
 CONSUMED = frozenset({"model", "stream", "stream_options"})
@@ -233,12 +229,15 @@ def parse(fields: Mapping[str, msgspec.Raw], *, target: str) -> Conversation:
         user=asked.safety_identifier or asked.user,
         cache=_automatic_cache(asked.prompt_cache_options),
         verbosity=asked.verbosity,
+        openai={name: fields[name] for name in OPENAI_ONLY if name in fields},
         warnings=warnings,
     )
 
 
 def _is_lost(name: str) -> bool:
-    return name in DROPPED or (name not in _READ and name not in CONSUMED and name not in REFUSED)
+    return name in DROPPED or (
+        name not in OPENAI_ONLY and name not in _READ and name not in CONSUMED and name not in REFUSED
+    )
 
 
 def _automatic_cache(options: _CacheOptions | None) -> str | None:

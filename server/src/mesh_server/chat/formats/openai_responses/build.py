@@ -25,7 +25,7 @@ from mesh_server.chat.formats.openai_chat.build import (
     leave_out_thinking,
     result_text,
 )
-from mesh_server.chat.formats.shared import marks_cache, text_of, unsupported
+from mesh_server.chat.formats.shared import marks_cache, openai_only, text_of, unsupported
 
 #: Before OpenAI's sealed reasoning, where an Anthropic client carries it as a signature.
 SEALED = f"{RESPONSES}:"
@@ -56,6 +56,7 @@ def build(
     if asked.max_tokens is not None:
         body["max_output_tokens"] = asked.max_tokens
     body |= _sampling(asked, abilities, target, warnings)
+    body |= openai_only(asked, target, warnings, taken=abilities.official)
     body |= _tools(asked)
     body |= _text(asked)
     body |= _reasoning(asked, abilities, target, warnings)

@@ -25,7 +25,7 @@ from mesh_server.chat.formats.common import (
     ToolMode,
     ToolResult,
 )
-from mesh_server.chat.formats.shared import data_url, fail, unsupported
+from mesh_server.chat.formats.shared import OPENAI_ONLY, data_url, fail, unsupported
 from mesh_server.jsonbody import decode_json
 
 #: State that the provider keeps, and work that outlives the call: no other format has them.
@@ -44,9 +44,6 @@ DROPPED = (
     "access_programs",
     "background_options",
     "max_tool_calls",
-    "prompt_cache_key",
-    "prompt_cache_retention",
-    "service_tier",
     "truncation",
 )
 #: Answered by Mesh itself, or told back in the response.
@@ -188,12 +185,15 @@ def parse(fields: Mapping[str, msgspec.Raw], *, target: str) -> Conversation:
         user=asked.safety_identifier or asked.user,
         cache=None if cache is None or cache.mode == "explicit" else cache.ttl,
         verbosity=options.verbosity,
+        openai={name: fields[name] for name in OPENAI_ONLY if name in fields and name not in CONSUMED},
         warnings=warnings,
     )
 
 
 def _is_lost(name: str) -> bool:
-    return name in DROPPED or (name not in _READ and name not in CONSUMED and name not in REFUSED)
+    return name in DROPPED or (
+        name not in OPENAI_ONLY and name not in _READ and name not in CONSUMED and name not in REFUSED
+    )
 
 
 def _thought(reasoning: _Reasoning | None) -> Thought | None:
