@@ -11,6 +11,24 @@ _KINDS = {
     "cache_write_1h_mtok": "cache_write_long",
     "output_mtok": "output",
 }
+#: Models that the package does not have yet, from developers.openai.com/api/docs/models, read on 2026-11-25.
+_LATER = {
+    "openai": [
+        {
+            "id": "gpt-6.2-sol",
+            "match": ["equals", "gpt-6.2-sol"],
+            "prices": [
+                {
+                    "input": [2_000_000_000, 272_000, 4_000_000_000],
+                    "cached": [100_000_000, 272_000, 200_000_000],
+                    "cache_write": [2_500_000_000, 272_000, 5_000_000_000],
+                    "cache_write_long": 5_000_000_000,
+                    "output": [10_000_000_000, 272_000, 15_000_000_000],
+                }
+            ],
+        }
+    ]
+}
 _CLAUSES = ("starts_with", "ends_with", "contains", "regex", "equals")
 
 
@@ -24,13 +42,19 @@ def prices() -> str:
     from genai_prices.data_snapshot import get_snapshot  # noqa: PLC0415
 
     providers = [
-        {"id": provider.id, "address": provider.api_pattern, "models": models}
+        {"id": provider.id, "address": provider.api_pattern, "models": _models(provider)}
         for provider in get_snapshot().providers
-        if (models := [entry for model in provider.models if (entry := _model(model)) is not None])
+        if _models(provider)
     ]
     head = {"revision": f"genai-prices {genai_prices.__version__}", "source": "https://pypi.org/project/genai-prices/"}
     lines = ",\n".join(json.dumps(provider, separators=(",", ":"), ensure_ascii=False) for provider in providers)
     return f'{json.dumps(head)[:-1]}, "providers": [\n{lines}\n]}}\n'
+
+
+def _models(provider: Any) -> list[dict[str, Any]]:
+    found = [entry for model in provider.models if (entry := _model(model)) is not None]
+    there = {entry["id"] for entry in found}
+    return found + [entry for entry in _LATER.get(provider.id, ()) if entry["id"] not in there]
 
 
 def _model(model: Any) -> dict[str, Any] | None:
@@ -38,7 +62,7 @@ def _model(model: Any) -> dict[str, Any] | None:
     dated = [(c.constraint, c.prices) for c in model.prices] if plain else [(None, model.prices)]
     entries = [_entry(constraint, found, None) for constraint, found in dated]
     for variant in model.price_variants or ():
-        tier = variant.when.get("service_tier")
+        tier = variant.when.get("service_tier") or variant.when.get("speed")  # OpenAI's word, and Anthropic's
         if tier is not None and len(variant.when) == 1:
             entries.append(_entry(variant.constraint, variant.prices, tier))
     kept = [entry for entry in entries if entry is not None]

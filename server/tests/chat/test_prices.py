@@ -35,6 +35,8 @@ LIST = PriceList()
         (OPENAI, "gpt-6.1-sol", Usage(input=100_000, cache_write=100_000), 0.25),
         # the same page: more than 272,000 tokens of input double input and caches, and output costs half more
         (OPENAI, "gpt-6.1-sol", Usage(input=300_000, output=10_000), 1.2 + 0.15),
+        # developers.openai.com/api/docs, models, GPT-6.2 Sol: a write that is kept for 12 hours
+        (OPENAI, "gpt-6.2-sol", Usage(input=100_000, cache_write=100_000, cache_write_long=100_000), 0.5),
         # thinking is output on both sides
         (OPENAI, "gpt-4o", Usage(input=1000, output=1000, thinking=900), 0.0025 + 0.01),
         (OPENAI, "text-embedding-3-small", Usage(input=M), 0.02),
@@ -63,6 +65,11 @@ def test_a_tier_of_service_has_its_own_price():
     )
     assert cost(flex, Usage(input=1000)) * 2 == cost(standard, Usage(input=1000))
     assert unknown == standard
+
+
+def test_anthropics_fast_mode_has_its_own_price():
+    standard, fast = (LIST.of(ANTHROPIC, "x", "claude-opus-5", today=TODAY, tier=t) for t in (None, "fast"))
+    assert fast.input > standard.input
 
 
 @pytest.mark.parametrize(

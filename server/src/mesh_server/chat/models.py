@@ -95,6 +95,7 @@ class Target:
         responses: as of the provider.
         abilities: what is known of the model.
         substituted: the model is another than the one that was asked for.
+        within_s: seconds that the caller gives the call; None for no limit of its own.
     """
 
     provider: str
@@ -107,6 +108,7 @@ class Target:
     responses: bool = False
     abilities: Abilities = UNKNOWN
     substituted: bool = False
+    within_s: float | None = None
 
     @property
     def shared_key(self) -> bool:

@@ -17,6 +17,8 @@ from mesh_server.vault.service import Vault
 
 #: Seconds for which a provider's own list of models is believed.
 _LIST_S = 60.0
+#: Seconds by which a call to a provider may outlast its caller's time.
+_MARGIN_S = 0.25
 
 
 class Providers:
@@ -75,6 +77,7 @@ class Providers:
                     api_key=key,
                     key_name=None,
                     abilities=abilities,
+                    within_s=_within(request),
                 )
         else:
             yield await self._remote(principal, request, route)
@@ -102,6 +105,7 @@ class Providers:
             responses=provider.responses,
             abilities=_abilities(provider, route.model),
             substituted=route.substituted,
+            within_s=_within(request),
         )
 
     async def _has_key(self, principal: Principal, provider: Provider) -> bool:
@@ -122,6 +126,11 @@ class Providers:
             models = []  # it has no such list; its models must be configured
         self._lists[provider.name] = (time.monotonic(), models)
         return models
+
+
+def _within(request: ChatRequest) -> float | None:
+    """Return the caller's time with a margin: the caller hears of it from us, and the provider's call ends, too."""
+    return None if request.timeout is None else request.timeout + _MARGIN_S
 
 
 def bare_target(provider: Provider) -> Target:

@@ -210,6 +210,19 @@ def test_openais_tokens_in_anthropics_words():
     assert answer(MESSAGES, RESPONSES, response() | {"usage": OPENAI_RESPONSES})[0]["usage"] == short
 
 
+@pytest.mark.parametrize(
+    ("format_", "content", "tier"),
+    [
+        (CHAT, completion(content="hi") | {"service_tier": "flex"}, "flex"),
+        (RESPONSES, response() | {"service_tier": "priority"}, "priority"),
+        (MESSAGES, message(TEXT) | {"usage": {"input_tokens": 1, "output_tokens": 1, "speed": "fast"}}, "fast"),
+        (MESSAGES, message(TEXT), None),
+    ],
+)
+def test_the_tier_of_service_is_known_for_its_price(format_, content, tier):
+    assert answer(format_, format_, content)[1].tier == tier
+
+
 def test_more_cached_than_sent_does_not_become_less_than_nothing():
     usage = {"prompt_tokens": 5, "completion_tokens": 1, "prompt_tokens_details": {"cached_tokens": 9}}
     assert answer(MESSAGES, CHAT, completion(content="hi", usage=usage))[0]["usage"]["input_tokens"] == 0

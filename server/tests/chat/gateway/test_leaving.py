@@ -75,6 +75,27 @@ async def test_leaving_a_plain_call_leaves_nothing_behind_here(mesh, upstream, s
     assert not left - set(upstream.connections)
 
 
+@pairs
+@pytest.mark.parametrize("streams", [False, True])
+async def test_the_callers_own_time_ends_the_call_at_the_provider(mesh, upstream, surface, kind, streams):
+    over = asyncio.Event()
+
+    async def script(exchange):
+        try:
+            while True:
+                await exchange.send(b"HTTP/1.1 100 Continue\r\n\r\n")  # a write is how a server notices
+                await asyncio.sleep(0.01)
+        finally:
+            over.set()
+
+    upstream.script = script
+    path, least = SURFACES[surface]
+    body = {**least, "model": MODELS[kind], "stream": streams}
+    answer = await mesh.call("POST", path, body, headers={"mesh-timeout": "0.1"})
+    assert answer.status == 504
+    await asyncio.wait_for(over.wait(), 2)
+
+
 async def test_leaving_while_another_try_is_waited_for(mesh, upstream):
     from mesh_server.chat.attempts import Attempts, Patience
 

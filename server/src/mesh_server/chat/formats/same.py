@@ -260,7 +260,7 @@ class Watch:
             seen.model, counted = found.message.model, found.message.usage
         if counted is not None:
             self._usage = counted.after(self._usage)
-            seen.usage = self._usage.inner()
+            seen.usage, seen.tier = self._usage.inner(), self._usage.tier
         return seen
 
     def responses(self, data: bytes) -> Seen:
@@ -292,7 +292,12 @@ def seen_of(format: str, content: bytes) -> Seen:  # noqa: A002 - the word of th
         return Seen(model=chat.model, usage=usage, tier=chat.service_tier)
     if format == MESSAGES:
         message = _message_answer.decode(content)
-        return Seen(model=message.model, usage=message.usage.inner() if message.usage is not None else None)
+        counted = message.usage
+        return Seen(
+            model=message.model,
+            usage=counted.inner() if counted is not None else None,
+            tier=counted.tier if counted is not None else None,
+        )
     response = _response.decode(content)
     if response.status == "failed":
         return Seen(error=bytes(response.error))

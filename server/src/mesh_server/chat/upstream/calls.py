@@ -107,7 +107,9 @@ class Calls:
         """
         sent = {"accept": "application/json, text/event-stream", "content-type": "application/json", **headers}
         try:
-            async with self._pool.request(method, url, headers=sent, body=body, streams=streams) as answer:
+            async with self._pool.request(
+                method, url, headers=sent, body=body, streams=streams, within_s=target.within_s
+            ) as answer:
                 if answer.status != 200:
                     raise await _failure(target, answer)
                 yield answer

@@ -102,6 +102,7 @@ class Pool:
         headers: Mapping[str, str],
         body: bytes | None = None,
         streams: bool = False,
+        within_s: float | None = None,
     ) -> AsyncIterator[UpstreamAnswer]:
         """Send a request; leaving the context before the body's end closes its connection.
 
@@ -111,6 +112,7 @@ class Pool:
             headers: sent as they are; those with a key are treated as secrets.
             body: sent whole.
             streams: the answer comes piece by piece.
+            within_s: seconds after which the call ends, however far it is.
 
         Raises:
             Unreachable: before anything was sent.
@@ -121,6 +123,8 @@ class Pool:
             builder = builder.header(name, value, is_sensitive=name in _SECRET_HEADERS)
         if body is not None:
             builder = builder.body_bytes(body)
+        if within_s is not None:
+            builder = builder.timeout(timedelta(seconds=within_s))
         # Without a limit of 0 the library would wait for the first 64 KiB of a stream before it hands anything on.
         sending = builder.streamed_read_buffer_limit(0).build_streamed()
         try:

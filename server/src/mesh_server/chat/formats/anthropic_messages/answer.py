@@ -55,6 +55,12 @@ class MessageUsage(msgspec.Struct):
     cache_creation_input_tokens: int | None = None
     cache_creation: _CacheCreation | None = None
     output_tokens_details: _OutputDetails | None = None
+    speed: str | None = None
+
+    @property
+    def tier(self) -> str | None:
+        """The tier of service that has a price of its own."""
+        return "fast" if self.speed == "fast" else None
 
     def after(self, before: "MessageUsage | None") -> "MessageUsage":
         """Return this count, completed by an earlier one for what it leaves out."""

@@ -172,6 +172,7 @@ class Writer:
         self._number = 0
         self._response: dict[str, Any] = {}
         self._blocks: dict[int, tuple[int, Part, str]] = {}
+        self._names: dict[int, str] = {}
         self._items: dict[int, dict[str, Any]] = {}
         self._usage: Usage | None = None
         self._ended: Ended | None = None
@@ -204,9 +205,9 @@ class Writer:
         place, part = len(self._blocks), began.part
         name = f"{self._response['id']}_{place}"
         self._blocks[began.index] = (place, part, name)
-        sent = [
-            self._event("response.output_item.added", output_index=place, item=write_item(part, name, "in_progress"))
-        ]
+        item = write_item(part, name, "in_progress")
+        self._names[began.index] = item["id"]
+        sent = [self._event("response.output_item.added", output_index=place, item=item)]
         if isinstance(part, Text | Refusal):
             sent.append(self._content("response.content_part.added", began.index, part=write_content(_emptied(part))))
         elif isinstance(part, Thinking) and part.redacted is None:
@@ -263,8 +264,7 @@ class Writer:
         return [self._event(f"response.{self._response['status']}", response=self._response)]
 
     def _item(self, kind: str, block: int, **members: Any) -> bytes:
-        place, part, name = self._blocks[block]
-        return self._event(kind, item_id=write_item(part, name)["id"], output_index=place, **members)
+        return self._event(kind, item_id=self._names[block], output_index=self._blocks[block][0], **members)
 
     def _content(self, kind: str, block: int, **members: Any) -> bytes:
         return self._item(kind, block, content_index=0, **members)
