@@ -19,7 +19,7 @@ from mesh_server.asgi import (
     send_json,
 )
 from mesh_server.chat import documents
-from mesh_server.chat.formats import sse, surfaces
+from mesh_server.chat.formats import requests, sse
 from mesh_server.chat.formats.common import ChatRequest
 from mesh_server.chat.service import Chat
 from mesh_server.chat.surfaces import (
@@ -93,7 +93,7 @@ class ChatRoutes:
 
     async def count_tokens(self, request: Request, send: Send) -> None:
         """Answer how many tokens a request has, in Anthropic's format."""
-        asked = surfaces.read_messages(await request.body(), _headers(request), counting=True)
+        asked = requests.read_messages(await request.body(), _headers(request), counting=True)
 
         async def work() -> None:
             async with _deadline(asked):
@@ -105,7 +105,7 @@ class ChatRoutes:
 
     async def embeddings(self, request: Request, send: Send) -> None:
         """Answer embeddings in OpenAI's format."""
-        asked = surfaces.read_embeddings(await request.body(), _headers(request))
+        asked = requests.read_embeddings(await request.body(), _headers(request))
 
         async def work() -> None:
             async with _deadline(asked):
@@ -244,7 +244,7 @@ def _list(
 
 def _headers(request: Request) -> dict[str, str]:
     """Return what a surface reads of the headers; a value that is no ASCII is none that means anything."""
-    names = (surfaces.TIMEOUT_HEADER, "anthropic-version", "anthropic-beta")
+    names = (requests.TIMEOUT_HEADER, "anthropic-version", "anthropic-beta")
     found = ((name, request.header(name.encode())) for name in names)
     return {name: value.decode("latin-1") for name, value in found if value is not None}
 

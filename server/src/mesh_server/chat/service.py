@@ -196,7 +196,12 @@ class Chat:
         strict = self._settings.strict_models if request.strict_models is None else request.strict_models
         hops = routes(known, request.model, request.provider, strict=strict)
         until = asyncio.get_running_loop().time() + request.timeout if request.timeout is not None else None
-        return await self._attempts.first(hops, call, name=lambda route: f"{route.provider}/{route.model}", until=until)
+        try:
+            return await self._attempts.first(
+                hops, call, name=lambda route: f"{route.provider}/{route.model}", until=until
+            )
+        except RecursionError:  # what a surface leaves unread may be deeper than a translation can go
+            raise InvalidJSON("The JSON body is nested too deeply.") from None
 
     def _settle(self, target: Target, outcome: Outcome) -> None:
         """Compute what a call cost, by the model that answered or else the one that was asked."""
@@ -242,10 +247,7 @@ def _prepare(
     way: bridge.Way, target: Target, outcome: Outcome, *, counting: bool = False
 ) -> tuple[str, dict[str, str], bytes]:
     """Return address, headers and body of a call; what was left out is added to the warnings."""
-    try:
-        fields, warnings = way.body(counting=counting)
-    except RecursionError:
-        raise InvalidJSON("The JSON body is nested too deeply.") from None
+    fields, warnings = way.body(counting=counting)
     outcome.warnings += warnings
     key = usable_key(target)
     if target.kind != "anthropic":

@@ -1,4 +1,4 @@
-"""The formats in which people speak to Mesh: what differs between them, and nothing of the web."""
+"""The formats in which people speak to Mesh: what differs between them."""
 
 from collections.abc import Mapping
 from typing import Any, Protocol
@@ -6,7 +6,8 @@ from typing import Any, Protocol
 import msgspec
 
 from mesh_protocol.events import DONE, event
-from mesh_server.chat.formats import mesh_chat, surfaces
+from mesh_server.asgi import error_body
+from mesh_server.chat.formats import mesh_chat, requests
 from mesh_server.chat.formats.anthropic_errors import anthropic_error, anthropic_status
 from mesh_server.chat.formats.common import ChatRequest, Outcome
 from mesh_server.chat.formats.openai_errors import openai_error, openai_status, retry_headers
@@ -40,7 +41,7 @@ class MeshSurface:
 
     def read(self, body: bytes, headers: Mapping[str, str]) -> ChatRequest:
         """Read a request."""
-        return surfaces.read_mesh(body, headers)
+        return requests.read_mesh(body, headers)
 
     def answer(self, body: bytes, outcome: Outcome, request_id: str) -> bytes:
         """Return the answer with what Mesh adds."""
@@ -52,7 +53,8 @@ class MeshSurface:
 
     def failure(self, error: MeshError, request_id: str, sent: int) -> bytes:  # noqa: ARG002 - as the other surfaces
         """Return the failure as an error answer has it."""
-        return event(_encoder.encode({"error": mesh_error(error), "request_id": request_id}))
+        body = error_body(error, request_id)
+        return event(_encoder.encode({"error": body["error"], "request_id": request_id}))
 
 
 class OpenAISurface:
@@ -60,7 +62,7 @@ class OpenAISurface:
 
     def read(self, body: bytes, headers: Mapping[str, str]) -> ChatRequest:
         """Read a request."""
-        return surfaces.read_chat(body, headers)
+        return requests.read_chat(body, headers)
 
     def answer(self, body: bytes, outcome: Outcome, request_id: str) -> bytes:  # noqa: ARG002 - as the other surfaces
         """Return the answer as it is."""
@@ -80,7 +82,7 @@ class ResponsesSurface:
 
     def read(self, body: bytes, headers: Mapping[str, str]) -> ChatRequest:
         """Read a request."""
-        return surfaces.read_responses(body, headers)
+        return requests.read_responses(body, headers)
 
     def answer(self, body: bytes, outcome: Outcome, request_id: str) -> bytes:  # noqa: ARG002 - as the other surfaces
         """Return the answer as it is."""
@@ -102,7 +104,7 @@ class AnthropicSurface:
 
     def read(self, body: bytes, headers: Mapping[str, str]) -> ChatRequest:
         """Read a request."""
-        return surfaces.read_messages(body, headers)
+        return requests.read_messages(body, headers)
 
     def answer(self, body: bytes, outcome: Outcome, request_id: str) -> bytes:  # noqa: ARG002 - as the other surfaces
         """Return the answer as it is."""
@@ -115,17 +117,6 @@ class AnthropicSurface:
     def failure(self, error: MeshError, request_id: str, sent: int) -> bytes:  # noqa: ARG002 - as the other surfaces
         """Return the failure in Anthropic's form, which its clients raise."""
         return named_event("error", _encoder.encode(anthropic_error(error, request_id)))
-
-
-def mesh_error(error: MeshError) -> dict[str, Any]:
-    """Return a failure as Mesh's own surface tells it."""
-    return {
-        "code": error.code,
-        "message": error.message,
-        "type": error.type,
-        "details": error.details,
-        "troubleshooting": list(error.advice),
-    }
 
 
 def openai_answer(error: MeshError) -> tuple[int, dict[str, Any], Headers]:

@@ -2,7 +2,7 @@
 
 import pytest
 
-from mesh_server.chat.formats.common import CHAT, MESSAGES, RESPONSES
+from mesh_server.chat.formats.common import CHAT, MESSAGES, RESPONSES, Abilities
 from mesh_server.errors import InvalidRequest, UnsupportedFeature
 
 from .ways import NEW_GPT, PLAIN, body
@@ -249,6 +249,11 @@ def test_a_plain_servers_own_thinking_goes_back_to_it():
 def test_what_has_no_place_is_refused(provider, fields):
     with pytest.raises(UnsupportedFeature):
         body(MESSAGES, provider, fields)
+
+
+def test_an_image_for_a_model_that_reads_none_is_refused():
+    with pytest.raises(UnsupportedFeature, match="images"):
+        body(MESSAGES, CHAT, user(PNG), abilities=Abilities(images=False))
 
 
 def test_more_stop_sequences_than_openai_takes_are_refused_and_not_cut():

@@ -140,6 +140,14 @@ async def test_nesting_is_an_answer_or_a_refusal(mesh, depth):
             body = f'{{"model": "{model}", "max_tokens": 5, "messages": [{{"role": "user", "content": [{part}]}}]}}'
             answer = await mesh.call("POST", SURFACES[surface][0], body.encode())
             assert answer.status in {200, 400}, answer.body
+    nested = '{"type": "tool_result", "tool_use_id": "t", "content": [' * depth + "]}" * depth
+    tools = '{"type": "function", "function": {"name": "f", "parameters": ' + '{"a":' * depth + "1" + "}" * depth + "}}"
+    for path in ("/v1/messages", "/v1/messages/count_tokens", "/v1/chat/completions"):
+        for model in ("plain-model", "gpt-6.1-sol"):
+            more = f'"messages": [{{"role": "user", "content": [{nested}]}}]' if "messages" in path else ""
+            more = more or f'"messages": [{{"role": "user", "content": "x"}}], "tools": [{tools}]'
+            answer = await mesh.call("POST", path, f'{{"model": "{model}", "max_tokens": 5, {more}}}'.encode())
+            assert answer.status in {200, 400}, answer.body
 
 
 async def test_a_current_models_request_is_not_touched(mesh, upstream):

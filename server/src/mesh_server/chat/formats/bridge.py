@@ -29,6 +29,7 @@ from mesh_server.chat.formats.common import (
     Event,
     Failed,
     Format,
+    Image,
     Outcome,
     Reply,
 )
@@ -177,6 +178,8 @@ class Way:
         asked = _PARSE[self.request.format](self.request.fields, target=self.target)
         if self.request.thinking is not None:
             asked.thought = same.mesh_thought(self.request)
+        if not self.abilities.images and any(isinstance(p, Image) for m in asked.messages for p in m.parts):
+            raise UnsupportedFeature(f"{self.model} of {self.target} reads no images; name a model that does.")
         return asked
 
     def answer(self, content: bytes, outcome: Outcome) -> bytes:

@@ -28,8 +28,7 @@ from mesh_server.chat.formats.common import (
 from mesh_server.chat.formats.shared import OPENAI_ONLY, data_url, fail, unsupported
 from mesh_server.jsonbody import decode_json
 
-#: State that the provider keeps, and work that outlives the call: no other format has them.
-STATE = ("previous_response_id", "conversation", "background", "prompt")
+#: State that the provider keeps, work that outlives the call, and more that no other format has.
 REFUSED = {
     "previous_response_id": "A conversation kept by the provider (`previous_response_id`)",
     "conversation": "A conversation kept by the provider (`conversation`)",
