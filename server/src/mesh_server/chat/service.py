@@ -22,7 +22,7 @@ from mesh_server.chat.models import LOCAL, ChatSettings, Target
 from mesh_server.chat.providers import Providers
 from mesh_server.chat.routing import Known, Route, routes
 from mesh_server.chat.upstream import anthropic, openai
-from mesh_server.chat.upstream.calls import Calls, usable_key
+from mesh_server.chat.upstream.calls import Calls, limits_of, usable_key
 from mesh_server.chat.upstream.failures import failure_of
 from mesh_server.chat.upstream.pool import Pool
 from mesh_server.errors import InvalidJSON, MeshError, ProviderFailed, ProviderRejected, UnsupportedFeature
@@ -89,7 +89,7 @@ class Chat:
             async with self._providers.target(principal, request, route) as target:
                 way, outcome = _way(request, target), _outcome(route)
                 url, headers, body = _prepare(way, target, outcome)
-                content = await self._calls.complete(target, url, headers, body)
+                content = await self._calls.complete(target, url, headers, body, outcome)
                 answer = _read(lambda: way.answer(content, outcome), target)
                 self._settle(target, outcome)
                 return answer, outcome
@@ -112,6 +112,7 @@ class Chat:
                 way, outcome = _way(request, target), _outcome(route)
                 url, headers, body = _prepare(way, target, outcome)
                 answer = await stack.enter_async_context(self._calls.stream(target, url, headers, body))
+                outcome.limits = limits_of(target, answer)
                 stream = AnswerStream(target, answer, way.relay(outcome), outcome)
                 stack.push_async_callback(stream.close)
                 stream.settle = lambda: self._settle(target, outcome)
@@ -137,7 +138,7 @@ class Chat:
                 outcome = _outcome(route)
                 body = msgspec.json.encode({**request.fields, "model": target.model})
                 headers = openai.headers(usable_key(target))
-                content = await self._calls.complete(target, target.base_url + "/embeddings", headers, body)
+                content = await self._calls.complete(target, target.base_url + "/embeddings", headers, body, outcome)
                 found = _read(lambda: msgspec.json.decode(content, type=_Embeddings), target)
                 outcome.model, outcome.finished = found.model or outcome.model, True
                 outcome.usage = Usage(input=found.usage.prompt_tokens) if found.usage is not None else None
@@ -166,7 +167,7 @@ class Chat:
                 else:
                     return _estimate(way, outcome), outcome
                 try:
-                    content = await self._calls.complete(target, url, headers, body)
+                    content = await self._calls.complete(target, url, headers, body, outcome)
                 except ProviderRejected as problem:
                     if (problem.details or {}).get("status") not in tokens.NO_SUCH_ENDPOINT:
                         raise

@@ -133,6 +133,7 @@ def anthropic_answer(error: MeshError, request_id: str) -> tuple[int, dict[str, 
 def outcome_headers(outcome: Outcome) -> Headers:
     """Return what every surface tells in headers: who was asked, and what was done otherwise."""
     found = [(b"mesh-route", _ascii(", ".join(outcome.route)))]
+    found += [(_ascii(name), _ascii(value)) for name, value in outcome.limits.items()]
     if outcome.warnings:
         found.append((b"mesh-warnings", _ascii(" | ".join(outcome.warnings))[:_MOST_WARNINGS]))
     return found

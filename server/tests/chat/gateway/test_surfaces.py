@@ -3,7 +3,7 @@
 import pytest
 
 from ...conftest import open_mesh
-from .kinds import CONFIG, HI, SURFACES, send
+from .kinds import CONFIG, HI, SURFACES, events, send, whole
 
 ANTHROPIC = {"anthropic-version": "2026-10-21"}
 
@@ -90,6 +90,26 @@ async def test_the_callers_own_key_comes_before_the_servers(mesh, upstream, name
     await mesh.call("PUT", f"/api/v1/keys/{name}", {"value": "sk-ant-mine"})
     asked, _ = await send(mesh, upstream, "messages", "anthropic", headers=ANTHROPIC)
     assert asked.headers["authorization"] == "Bearer sk-ant-mine"
+
+
+@pytest.mark.parametrize("streams", [False, True])
+async def test_what_is_left_of_a_rate_is_told_to_the_keys_owner_only(mesh, upstream, streams):
+    async def script(exchange):
+        limits = {"x_ratelimit_remaining_requests": "7", "anthropic_ratelimit_tokens_limit": "9", "x_other": "1"}
+        if streams:
+            await exchange.head(200, content_type="text/event-stream", connection="close", **limits)
+            await exchange.send(b"".join(events(exchange)))
+        else:
+            await exchange.answer(200, whole(exchange), **limits)
+
+    upstream.script = script
+    names = {"x-ratelimit-remaining-requests", "anthropic-ratelimit-tokens-limit"}
+    _, answer = await send(mesh, upstream, "chat", "plain", stream=streams)
+    assert not names & set(answer.headers)
+    await mesh.call("PUT", "/api/v1/keys/plain_key", {"value": "sk-mine"})
+    _, answer = await send(mesh, upstream, "chat", "plain", stream=streams)
+    assert names <= set(answer.headers)
+    assert "x-other" not in answer.headers
 
 
 async def test_a_callers_headers_and_token_go_nowhere(mesh, upstream):

@@ -320,6 +320,7 @@ class Outcome:
         usage: tokens by kind; None until the provider told.
         finished: the answer came to its end.
         tier: the provider's tier of service, where the answer named it.
+        limits: headers of the provider that tell what is left of the caller's own key's rate.
     """
 
     provider: str
@@ -331,6 +332,7 @@ class Outcome:
     usage: Usage | None = None
     finished: bool = False
     tier: str | None = None
+    limits: dict[str, str] = field(default_factory=dict)
 
     @property
     def cost_usd(self) -> float | None:

@@ -5,12 +5,15 @@ from contextlib import asynccontextmanager
 
 import msgspec
 
+from mesh_server.chat.formats.common import Outcome
 from mesh_server.chat.models import Target
 from mesh_server.chat.upstream import anthropic, openai
 from mesh_server.chat.upstream.failures import failure_of, no_answer
 from mesh_server.chat.upstream.pool import Pool, UpstreamAnswer, UpstreamFailure
 from mesh_server.errors import MeshError, ProviderAuthFailed, ProviderFailed
 
+#: Headers in which OpenAI and Anthropic tell what is left of a key's rate.
+_LIMITS = ("x-ratelimit-", "anthropic-ratelimit-")
 _MAX_ERROR_BYTES = 64 * 1024
 
 
@@ -42,13 +45,16 @@ class Calls:
     def __init__(self, pool: Pool) -> None:
         self._pool = pool
 
-    async def complete(self, target: Target, url: str, headers: Mapping[str, str], body: bytes) -> bytes:
-        """Return a provider's whole answer.
+    async def complete(
+        self, target: Target, url: str, headers: Mapping[str, str], body: bytes, outcome: Outcome
+    ) -> bytes:
+        """Return a provider's whole answer; what is left of the key's rate goes into the outcome.
 
         Raises:
             MeshError: the provider's failure, in its meaning; see `failures`.
         """
         async with self.open(target, "POST", url, headers, body) as answer:
+            outcome.limits = limits_of(target, answer)
             try:
                 return await answer.read()
             except UpstreamFailure as problem:
@@ -134,6 +140,11 @@ def usable_key(target: Target) -> str | None:
 
 def _listing_version(target: Target) -> str:
     return anthropic.NEWEST if target.official else anthropic.OLDEST
+
+
+def limits_of(target: Target, answer: UpstreamAnswer) -> dict[str, str]:
+    """Return what is left of the rate of the caller's own key; of the server's own it is nobody's business."""
+    return {} if target.shared_key else answer.headers(*_LIMITS)
 
 
 async def _failure(target: Target, answer: UpstreamAnswer) -> MeshError:

@@ -48,6 +48,10 @@ class UpstreamAnswer:
         """Return a header's value, or None."""
         return self._response.get_header(name)
 
+    def headers(self, *prefixes: str) -> dict[str, str]:
+        """Return the headers whose names begin so."""
+        return {name: value for name, value in self._response.headers.items() if name.startswith(prefixes)}
+
     async def chunks(self) -> AsyncIterator[bytes]:
         """Yield the body as it comes; the next piece is asked for only when the last one was dealt with.
 
