@@ -25,6 +25,7 @@ from mesh_server.errors import (
     ProviderKeyMissing,
     ProviderQuotaExceeded,
     ProviderRateLimited,
+    ProviderRejected,
     ProviderTimeout,
     ProviderUnavailable,
 )
@@ -52,6 +53,8 @@ _OTHERS_MAY = (
 )
 #: Failures that speak against a provider and not against a request or a key.
 _AGAINST_PROVIDER = (ProviderFailed, ProviderTimeout, ProviderUnavailable)
+#: Refusals that only a provider which works can give. Others, like a missing key, may come before it is asked at all.
+_ANSWERS = (ProviderRejected, ProviderRateLimited, ProviderQuotaExceeded)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -67,7 +70,7 @@ class Patience:
     """
 
     tries: int = 3
-    backoff_s: float = 0.5
+    backoff_s: float = 0.25
     most_wait_s: float = 8.0
     failures: int = 5
     rest_s: float = 15.0
@@ -103,8 +106,8 @@ class Breaker:
         except _AGAINST_PROVIDER:
             self._failed(name)
             raise
-        except MeshError:
-            self._answered(name)  # a refusal is an answer
+        except _ANSWERS:
+            self._answered(name)
             raise
         else:
             self._answered(name)

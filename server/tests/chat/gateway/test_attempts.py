@@ -6,7 +6,13 @@ import time
 import pytest
 
 from mesh_server.chat.attempts import Attempts, Breaker, Patience
-from mesh_server.errors import ProviderFailed, ProviderRateLimited, ProviderRejected, ProviderUnavailable
+from mesh_server.errors import (
+    ProviderFailed,
+    ProviderKeyMissing,
+    ProviderRateLimited,
+    ProviderRejected,
+    ProviderUnavailable,
+)
 
 from .kinds import HI, answer_well
 
@@ -189,6 +195,15 @@ def test_a_refusal_does_not_speak_against_a_provider(failure):
     for _ in range(3):
         with pytest.raises(type(failure)), breaker.passing("x"):
             raise failure
+
+
+def test_what_fails_before_a_provider_is_asked_says_nothing_of_it():
+    breaker = Breaker(Patience(failures=2, rest_s=60))
+    for failure in (ProviderFailed("no"), ProviderKeyMissing("none"), ProviderFailed("no")):
+        with pytest.raises(type(failure)), breaker.passing("x"):
+            raise failure
+    with pytest.raises(ProviderUnavailable), breaker.passing("x"):
+        pytest.fail("it is left alone")
 
 
 def test_a_cancelled_probe_leaves_room_for_the_next():

@@ -46,7 +46,7 @@ def no_answer(target: Target, problem: UpstreamFailure) -> MeshError:
     """Return the error for a provider that could not be reached, or stopped in the middle."""
     name = target.provider
     if isinstance(problem, Unreachable):
-        failure: MeshError = ProviderUnavailable(f"No connection to {name} could be made.", retry_after=1)
+        failure: MeshError = ProviderUnavailable(f"No connection to {name} could be made.")
         failure.unexecuted = True
         return failure
     if isinstance(problem, Stalled):
