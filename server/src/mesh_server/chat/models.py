@@ -7,6 +7,8 @@ from mesh_server.chat.formats.common import UNKNOWN, Abilities
 
 #: The provider that runs on this machine.
 LOCAL = "local"
+#: Where the makers of the formats themselves are, by the kind of provider.
+OFFICIAL = {"openai": "https://api.openai.com/v1", "anthropic": "https://api.anthropic.com"}
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -32,6 +34,11 @@ class Provider:
     key_names: tuple[str, ...]
     official: bool = False
     responses: bool = False
+
+    @property
+    def price_address(self) -> str:
+        """The address whose prices hold: the maker's own, also behind a proxy."""
+        return OFFICIAL[self.kind] if self.official else self.base_url
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -109,6 +116,11 @@ class Target:
     abilities: Abilities = UNKNOWN
     substituted: bool = False
     within_s: float | None = None
+
+    @property
+    def price_address(self) -> str:
+        """As of the provider."""
+        return OFFICIAL[self.kind] if self.official else self.base_url
 
     @property
     def shared_key(self) -> bool:

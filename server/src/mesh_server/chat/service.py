@@ -212,7 +212,7 @@ class Chat:
             return
         today = datetime.now(UTC).date()
         for model in (outcome.model, target.model):
-            prices = self._prices.of(target.base_url, target.provider, model, today=today, tier=outcome.tier)
+            prices = self._prices.of(target.price_address, target.provider, model, today=today, tier=outcome.tier)
             if prices is not None and outcome.usage is not None:
                 outcome.cost_nano = cost(prices, outcome.usage)
                 return
@@ -221,7 +221,7 @@ class Chat:
         found = self._providers.get(provider)
         if found is None:
             return Entry(id=name, provider=provider, known=None, prices=Prices())
-        prices = self._prices.of(found.base_url, provider, name, today=known.today)
+        prices = self._prices.of(found.price_address, provider, name, today=known.today)
         model = known.models.find(name) if provider == found.kind else None
         return Entry(id=name, provider=provider, known=model, prices=prices)
 

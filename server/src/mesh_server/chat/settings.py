@@ -7,20 +7,14 @@ from typing import Protocol
 import msgspec
 
 from mesh_server.addresses import check_url, host_of, is_loopback
-from mesh_server.chat.models import Fallback, Provider
+from mesh_server.chat.models import OFFICIAL, Fallback, Provider
 from mesh_server.errors import StartupError
 
-#: The providers that are always there: kind, address, variables of key and address, names of keys in a vault.
+#: The providers that are always there: variables of key and address, names of keys in a vault.
 _USUAL = {
-    "openai": ("https://api.openai.com/v1", "OPENAI_API_KEY", "OPENAI_BASE_URL", ("openai_key", "OPENAI_API_KEY")),
-    "anthropic": (
-        "https://api.anthropic.com",
-        "ANTHROPIC_API_KEY",
-        "ANTHROPIC_BASE_URL",
-        ("anthropic_key", "ANTHROPIC_API_KEY"),
-    ),
+    "openai": ("OPENAI_API_KEY", "OPENAI_BASE_URL", ("openai_key", "OPENAI_API_KEY")),
+    "anthropic": ("ANTHROPIC_API_KEY", "ANTHROPIC_BASE_URL", ("anthropic_key", "ANTHROPIC_API_KEY")),
 }
-_OFFICIAL_HOSTS = {"openai": "api.openai.com", "anthropic": "api.anthropic.com"}
 
 
 class ProviderTable(msgspec.Struct, forbid_unknown_fields=True, kw_only=True):
@@ -104,12 +98,12 @@ def _provider(table: ProviderTable, environment: Mapping[str, str], secret: Secr
     variable = f"MESH_PROVIDER_{re.sub(r'[.-]', '_', table.name.upper())}_API_KEY"
     base_url = table.base_url
     if usual is not None:
-        default, variable, address, _ = usual
-        base_url = environment.get(address) or base_url or default
+        variable, address, _ = usual
+        base_url = environment.get(address) or base_url or OFFICIAL[table.name]
     if base_url is None:
         raise StartupError(f"The provider {table.name!r} needs a base_url.")
     check_url(base_url, f"base_url of the provider {table.name}")
-    official = host_of(base_url) == _OFFICIAL_HOSTS[kind] if table.official is None else table.official
+    official = host_of(base_url) == host_of(OFFICIAL[kind]) if table.official is None else table.official
     return Provider(
         name=table.name,
         kind=kind,
@@ -127,6 +121,6 @@ def _key_names(table: ProviderTable, base_url: str) -> tuple[str, ...]:
     if table.key_names is not None:
         return tuple(table.key_names)
     if table.name in _USUAL:
-        return _USUAL[table.name][3]
+        return _USUAL[table.name][2]
     # A server on this machine (Ollama, vLLM) asks for no key.
     return () if is_loopback(host_of(base_url)) else (f"{table.name}_key",)

@@ -309,6 +309,12 @@ async def test_mesh_chat_tells_cost_tokens_and_thinking(mesh, upstream):
         500,
         1500,
     )
-    assert body["cost_usd"] is None  # nothing is known of the prices at this address
+    assert body["cost_usd"] == 0.000155  # 1,000 at 0.10, 500 cached at 0.01, 100 at 0.50 dollars a million
     assert answer.headers["mesh-route"] == "anthropic/claude-haiku-5-5"
     assert any("effort" in warning for warning in body["warnings"])
+
+
+async def test_what_has_no_known_price_has_no_cost(mesh, upstream):
+    _, answer = await send(mesh, upstream, "mesh", "plain")
+    assert answer.json["cost_usd"] is None
+    assert answer.json["usage"]["total_tokens"] == 5
