@@ -81,8 +81,9 @@ async def test_an_anthropic_clients_version_and_betas_go_on(mesh, upstream):
     assert asked.headers["anthropic-version"] == "2023-06-01"
     asked, _ = await send(mesh, upstream, "messages", "anthropic", headers={"anthropic-beta": "x\ty:z"})
     assert "anthropic-beta" not in asked.headers
-    asked, _ = await send(mesh, upstream, "messages", "plain", headers=headers)
+    asked, answer = await send(mesh, upstream, "messages", "plain", headers=headers)
     assert "anthropic-beta" not in asked.headers
+    assert "anthropic-beta" in answer.headers["mesh-warnings"]
 
 
 @pytest.mark.parametrize("name", ["anthropic_key", "ANTHROPIC_API_KEY"])

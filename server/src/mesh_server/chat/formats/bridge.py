@@ -178,6 +178,8 @@ class Way:
         asked = _PARSE[self.request.format](self.request.fields, target=self.target)
         if self.request.thinking is not None:
             asked.thought = same.mesh_thought(self.request)
+        if self.request.headers.get("anthropic-beta"):
+            asked.warnings.append(f"`anthropic-beta` was left out: {self.target} knows no betas of Anthropic's.")
         if not self.abilities.images and any(isinstance(p, Image) for m in asked.messages for p in m.parts):
             raise UnsupportedFeature(f"{self.model} of {self.target} reads no images; name a model that does.")
         return asked
