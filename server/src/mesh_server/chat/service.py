@@ -164,6 +164,10 @@ class Chat:
                 elif target.responses:
                     url, headers, body = _prepare(way, target, outcome, counting=True)
                     url, body = f"{url}/input_tokens", _counted(body)
+                elif target.provider == LOCAL and self._providers.local is not None:
+                    # llama.cpp's own server counts in this format, by the template of its model
+                    url, headers = f"{target.base_url}/messages/count_tokens", openai.headers(usable_key(target))
+                    body = msgspec.json.encode({**request.fields, "model": target.model})
                 else:
                     return _estimate(way, outcome), outcome
                 try:
