@@ -189,6 +189,22 @@ def test_arguments_that_are_no_object_are_refused_and_not_guessed(arguments):
         body(CHAT, MESSAGES, {"messages": [USER, {"role": "assistant", "tool_calls": [call]}]})
 
 
+def test_another_makers_ids_are_written_as_anthropic_takes_them():
+    call = {**CALL, "id": "functions.f:0"}
+    messages = [USER, {"role": "assistant", "tool_calls": [call]}]
+    messages.append({"role": "tool", "tool_call_id": "functions.f:0", "content": "1"})
+    found, _ = body(CHAT, MESSAGES, {"messages": messages}, abilities=NEW_CLAUDE)
+    used, result = found["messages"][1]["content"][0], found["messages"][2]["content"][0]
+    assert used["id"] == result["tool_use_id"] == "functions_f_0"
+
+
+@pytest.mark.parametrize("text", ["", " ", "\n\t"])
+def test_empty_text_is_no_block(text):
+    messages = [USER, {"role": "assistant", "content": text, "tool_calls": [CALL]}]
+    found, _ = body(CHAT, MESSAGES, {"messages": messages}, abilities=NEW_CLAUDE)
+    assert [block["type"] for block in found["messages"][1]["content"]] == ["tool_use"]
+
+
 def test_thinking_blocks_go_back_unchanged_and_in_front():
     blocks = [
         {"type": "thinking", "thinking": "hm", "signature": "sig"},

@@ -33,7 +33,7 @@ from mesh_server.chat.formats.common import (
 from .test_streams import ANTHROPIC, OPENAI
 from .ways import NEW_CLAUDE, NEW_GPT, body, stream, way
 
-TEXT = st.text(st.characters(codec="utf-8"), min_size=1, max_size=20)
+TEXT = st.text(st.characters(codec="utf-8"), min_size=1, max_size=20).filter(str.strip)
 NAME = st.from_regex(r"[a-z]{1,8}", fullmatch=True)
 JSON = st.dictionaries(NAME, st.integers() | TEXT | st.lists(st.booleans(), max_size=2), max_size=3)
 ABILITIES = {CHAT: NEW_GPT, RESPONSES: NEW_GPT, MESSAGES: NEW_CLAUDE}

@@ -271,6 +271,17 @@ def test_a_stream_of_the_same_format_goes_on_byte_for_byte(format_):
     assert (outcome.usage.input, outcome.usage.output) == (7, 3)
 
 
+def test_several_answers_are_complete_when_each_of_them_is():
+    def part(index, finish=None):
+        made = chunk(finish, content="a")
+        return {**made, "obfuscation": "xyz", "choices": [{**made["choices"][0], "index": index}]}
+
+    for pieces_, complete in [([part(0), part(1), part(0, "stop")], False), ([part(0, "stop"), part(1, "stop")], True)]:
+        sent, outcome = stream(CHAT, CHAT, pieces_)
+        assert [data for _, data in sent] == pieces_
+        assert outcome.finished == complete
+
+
 @pytest.mark.parametrize(
     ("provider", "failure"),
     [

@@ -1,6 +1,7 @@
 """From the inner form to Anthropic's messages request, for a provider that speaks it."""
 
 import json
+import re
 from typing import Any
 
 from mesh_server.chat.formats.anthropic_messages.thinking import thinking
@@ -26,6 +27,7 @@ from mesh_server.chat.formats.shared import fail, openai_only, unsupported
 _DEFAULT_OUTPUT = 8192
 #: Most that is asked for by default where the answer comes whole: a longer one takes longer than connections last.
 _WHOLE_OUTPUT = 32_000
+_NO_ID = re.compile(r"[^a-zA-Z0-9_-]")
 _JSON_ONLY = "Answer with one JSON object and nothing else: no explanation, no code fence."
 
 
@@ -168,9 +170,10 @@ def _messages(
 def _blocks(part: Part, number: int, target: str, warnings: list[str]) -> list[dict[str, Any]]:  # noqa: PLR0911
     """Return a part as blocks: none for what is empty or left out."""
     if isinstance(part, Text):
-        return [_marked({"type": "text", "text": part.text}, part.cache)] if part.text else []
+        # a block of nothing but space is refused
+        return [_marked({"type": "text", "text": part.text}, part.cache)] if part.text.strip() else []
     if isinstance(part, Refusal):
-        return [{"type": "text", "text": part.text}] if part.text else []
+        return [{"type": "text", "text": part.text}] if part.text.strip() else []
     if isinstance(part, Image):
         source = (
             {"type": "url", "url": part.url}
@@ -185,12 +188,17 @@ def _blocks(part: Part, number: int, target: str, warnings: list[str]) -> list[d
     if isinstance(part, Thinking):
         return _thinking(part, target, warnings)
     if isinstance(part, ToolCall):
-        return [{"type": "tool_use", "id": part.id, "name": part.name, "input": _input(part, number)}]
+        return [{"type": "tool_use", "id": _id(part.id), "name": part.name, "input": _input(part, number)}]
     if isinstance(part, ToolResult):
         content = [block for inner in part.parts for block in _blocks(inner, number, target, warnings)]
-        found = {"type": "tool_result", "tool_use_id": part.call_id, "content": content}
+        found = {"type": "tool_result", "tool_use_id": _id(part.call_id), "content": content}
         return [_marked({**found, "is_error": True} if part.is_error else found, part.cache)]
     raise unsupported("Recorded speech", target)
+
+
+def _id(name: str) -> str:
+    """Return a call's id as this API takes it: other makers' may hold dots and colons."""
+    return _NO_ID.sub("_", name)
 
 
 def _thinking(part: Thinking, target: str, warnings: list[str]) -> list[dict[str, Any]]:
