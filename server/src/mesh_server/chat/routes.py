@@ -23,11 +23,11 @@ from mesh_server.chat.formats import requests, sse
 from mesh_server.chat.formats.common import ChatRequest
 from mesh_server.chat.service import Chat
 from mesh_server.chat.surfaces import (
-    AnthropicSurface,
+    ANTHROPIC,
+    MESH,
+    OPENAI_CHAT,
+    OPENAI_RESPONSES,
     Headers,
-    MeshSurface,
-    OpenAISurface,
-    ResponsesSurface,
     Surface,
     anthropic_answer,
     openai_answer,
@@ -89,7 +89,7 @@ class ChatRoutes:
 
     async def anthropic_chat(self, request: Request, send: Send) -> None:
         """Answer in Anthropic's format."""
-        await self.handler(AnthropicSurface(), _request_id(request))(request, send)
+        await self.handler(ANTHROPIC, _request_id(request))(request, send)
 
     async def count_tokens(self, request: Request, send: Send) -> None:
         """Answer how many tokens a request has, in Anthropic's format."""
@@ -179,7 +179,7 @@ class ChatRoutes:
         d = documents
         openai, anthropic = send_openai_error, send_anthropic_error
         either = (ANTHROPIC_HEADER, send_anthropic_error)
-        mesh, chat, responses = (self.handler(s()) for s in (MeshSurface, OpenAISurface, ResponsesSurface))
+        mesh, chat, responses = (self.handler(s) for s in (MESH, OPENAI_CHAT, OPENAI_RESPONSES))
         return [
             _call("/api/v1/chat/completions", mesh, "Chat with any model; with `stream` an event stream",
                   (d.MeshRequest, d.MeshCompletion), send_error),

@@ -1,7 +1,8 @@
 """The formats in which people speak to Mesh: what differs between them."""
 
-from collections.abc import Mapping
-from typing import Any, Protocol
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from typing import Any
 
 import msgspec
 
@@ -20,103 +21,51 @@ _encoder = msgspec.json.Encoder()
 _MOST_WARNINGS = 4096
 
 
-class Surface(Protocol):
-    """One of them."""
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Surface:
+    """One of them.
 
-    def read(self, body: bytes, headers: Mapping[str, str]) -> ChatRequest:
-        """Read a request."""
+    Attributes:
+        read: reads a request from its body and its headers.
+        failure: the event that ends a failed stream, for an error, the request's id, and how many events were sent.
+        answer: what a whole answer becomes, with its outcome and the request's id: by default nothing else.
+        last: the events that a complete stream ends with beside its format's own: by default none.
+    """
 
-    def answer(self, body: bytes, outcome: Outcome, request_id: str) -> bytes:
-        """Return a whole answer."""
-
-    def last(self, outcome: Outcome, request_id: str) -> list[bytes]:
-        """Return the events that a complete stream ends with, beside the provider's own."""
-
-    def failure(self, error: MeshError, request_id: str, sent: int) -> bytes:
-        """Return the event that a stream ends with which failed after so many events."""
-
-
-class MeshSurface:
-    """Mesh chat."""
-
-    def read(self, body: bytes, headers: Mapping[str, str]) -> ChatRequest:
-        """Read a request."""
-        return requests.read_mesh(body, headers)
-
-    def answer(self, body: bytes, outcome: Outcome, request_id: str) -> bytes:
-        """Return the answer with what Mesh adds."""
-        return mesh_chat.answer(body, outcome, request_id)
-
-    def last(self, outcome: Outcome, request_id: str) -> list[bytes]:
-        """Return what is known at the end."""
-        return [mesh_chat.last_event(outcome, request_id), event(DONE)]
-
-    def failure(self, error: MeshError, request_id: str, sent: int) -> bytes:  # noqa: ARG002 - as the other surfaces
-        """Return the failure as an error answer has it."""
-        body = error_body(error, request_id)
-        return event(_encoder.encode({"error": body["error"], "request_id": request_id}))
+    read: Callable[[bytes, Mapping[str, str]], ChatRequest]
+    failure: Callable[[MeshError, str, int], bytes]
+    answer: Callable[[bytes, Outcome, str], bytes] = lambda body, _outcome, _request_id: body
+    last: Callable[[Outcome, str], list[bytes]] = lambda _outcome, _request_id: []
 
 
-class OpenAISurface:
-    """OpenAI's chat completions."""
-
-    def read(self, body: bytes, headers: Mapping[str, str]) -> ChatRequest:
-        """Read a request."""
-        return requests.read_chat(body, headers)
-
-    def answer(self, body: bytes, outcome: Outcome, request_id: str) -> bytes:  # noqa: ARG002 - as the other surfaces
-        """Return the answer as it is."""
-        return body
-
-    def last(self, outcome: Outcome, request_id: str) -> list[bytes]:  # noqa: ARG002 - as the other surfaces
-        """Return OpenAI's last word."""
-        return [event(DONE)]
-
-    def failure(self, error: MeshError, request_id: str, sent: int) -> bytes:  # noqa: ARG002 - as the other surfaces
-        """Return the failure in OpenAI's form, which its clients raise."""
-        return event(_encoder.encode(openai_error(error)))
+def _mesh_failure(error: MeshError, request_id: str, _sent: int) -> bytes:
+    body = error_body(error, request_id)
+    return event(_encoder.encode({"error": body["error"], "request_id": request_id}))
 
 
-class ResponsesSurface:
-    """OpenAI's Responses."""
-
-    def read(self, body: bytes, headers: Mapping[str, str]) -> ChatRequest:
-        """Read a request."""
-        return requests.read_responses(body, headers)
-
-    def answer(self, body: bytes, outcome: Outcome, request_id: str) -> bytes:  # noqa: ARG002 - as the other surfaces
-        """Return the answer as it is."""
-        return body
-
-    def last(self, outcome: Outcome, request_id: str) -> list[bytes]:  # noqa: ARG002 - as the other surfaces
-        """Nothing: the stream has a last event of its own."""
-        return []
-
-    def failure(self, error: MeshError, request_id: str, sent: int) -> bytes:  # noqa: ARG002 - as the other surfaces
-        """Return the failure as an event; with `error` in it, since OpenAI's client raises for nothing else."""
-        found = openai_error(error)["error"]
-        members = {"type": "error", "code": found["code"], "message": found["message"], "param": None}
-        return named_event("error", _encoder.encode({**members, "sequence_number": sent, "error": found}))
+def _responses_failure(error: MeshError, _request_id: str, sent: int) -> bytes:
+    """Return an event with `error` in it, too: OpenAI's client raises for nothing else."""
+    found = openai_error(error)["error"]
+    members = {"type": "error", "code": found["code"], "message": found["message"], "param": None}
+    return named_event("error", _encoder.encode({**members, "sequence_number": sent, "error": found}))
 
 
-class AnthropicSurface:
-    """Anthropic's messages."""
-
-    def read(self, body: bytes, headers: Mapping[str, str]) -> ChatRequest:
-        """Read a request."""
-        return requests.read_messages(body, headers)
-
-    def answer(self, body: bytes, outcome: Outcome, request_id: str) -> bytes:  # noqa: ARG002 - as the other surfaces
-        """Return the answer as it is."""
-        return body
-
-    def last(self, outcome: Outcome, request_id: str) -> list[bytes]:  # noqa: ARG002 - as the other surfaces
-        """Nothing: the stream has a last event of its own."""
-        return []
-
-    def failure(self, error: MeshError, request_id: str, sent: int) -> bytes:  # noqa: ARG002 - as the other surfaces
-        """Return the failure in Anthropic's form, which its clients raise."""
-        return named_event("error", _encoder.encode(anthropic_error(error, request_id)))
+MESH = Surface(
+    read=requests.read_mesh,
+    failure=_mesh_failure,
+    answer=mesh_chat.answer,
+    last=lambda outcome, request_id: [mesh_chat.last_event(outcome, request_id), event(DONE)],
+)
+OPENAI_CHAT = Surface(
+    read=requests.read_chat,
+    failure=lambda error, _request_id, _sent: event(_encoder.encode(openai_error(error))),
+    last=lambda _outcome, _request_id: [event(DONE)],
+)
+OPENAI_RESPONSES = Surface(read=requests.read_responses, failure=_responses_failure)
+ANTHROPIC = Surface(
+    read=requests.read_messages,
+    failure=lambda error, request_id, _sent: named_event("error", _encoder.encode(anthropic_error(error, request_id))),
+)
 
 
 def openai_answer(error: MeshError) -> tuple[int, dict[str, Any], Headers]:

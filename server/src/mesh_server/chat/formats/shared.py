@@ -1,9 +1,50 @@
 """What the readers and writers of every format share."""
 
+from collections.abc import Collection, Mapping
+from typing import TypeVar
+
 import msgspec
 
 from mesh_server.chat.formats.common import Conversation, Part, Text
 from mesh_server.errors import InvalidRequest, UnsupportedFeature
+from mesh_server.jsonbody import decode_json
+
+T = TypeVar("T", bound=msgspec.Struct)
+
+_NOTHING = frozenset({b"false", b"{}", b"0", b"[]"})
+_encoder = msgspec.json.Encoder()
+
+
+def open_request(
+    fields: Mapping[str, msgspec.Raw],
+    decoder: msgspec.json.Decoder[T],
+    *,
+    refused: Mapping[str, str],
+    dropped: Collection[str],
+    answered: Collection[str],
+    target: str,
+) -> tuple[T, list[str]]:
+    """Return a request's members as their format has them, and a warning for each that is left out.
+
+    Args:
+        fields: the body's members, none of them null.
+        decoder: of the format's request, as far as it is read.
+        refused: members that can't be translated, and what they are.
+        dropped: members that are left out, though they are known.
+        answered: members that Mesh itself sees to.
+        target: who is to answer, for messages.
+
+    Raises:
+        InvalidRequest: naming the member that does not fit.
+        UnsupportedFeature: for a member of `refused` that says something.
+    """
+    asked = decode_json(_encoder.encode(fields), decoder)
+    for name, what in refused.items():
+        if name in fields and bytes(fields[name]) not in _NOTHING:
+            raise unsupported(what, target)
+    read = {*asked.__struct_fields__, *answered, *refused}
+    lost = [name for name in fields if name in dropped or name not in read]
+    return asked, [f"`{name}` was left out: {target} has no such setting." for name in lost]
 
 
 def fail(place: str, why: str) -> InvalidRequest:

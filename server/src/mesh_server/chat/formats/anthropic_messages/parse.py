@@ -27,8 +27,7 @@ from mesh_server.chat.formats.common import (
     ToolMode,
     ToolResult,
 )
-from mesh_server.chat.formats.shared import fail, unsupported
-from mesh_server.jsonbody import decode_json
+from mesh_server.chat.formats.shared import fail, open_request, unsupported
 
 REFUSED = {
     "container": "A container kept by the provider (`container`)",
@@ -131,7 +130,6 @@ class _Request(msgspec.Struct):
 
 
 _request = msgspec.json.Decoder(_Request)
-_encoder = msgspec.json.Encoder()
 _CHOICES: dict[str, ToolMode] = {"auto": "auto", "any": "required", "none": "none", "tool": "tool"}
 _ROLES: dict[str, Role] = {"user": "user", "assistant": "assistant", "system": "system"}
 _THINKING: dict[str, ThinkingMode] = {
@@ -140,7 +138,6 @@ _THINKING: dict[str, ThinkingMode] = {
     "between_tools": "between_tools",
     "disabled": "off",
 }
-_READ = frozenset(_Request.__struct_fields__)
 
 
 def parse(fields: Mapping[str, msgspec.Raw], *, target: str) -> Conversation:
@@ -154,11 +151,7 @@ def parse(fields: Mapping[str, msgspec.Raw], *, target: str) -> Conversation:
         InvalidRequest: naming the member that does not fit.
         UnsupportedFeature: for what the target's format has no place for.
     """
-    asked = decode_json(_encoder.encode(fields), _request)
-    for name, what in REFUSED.items():
-        if name in fields and bytes(fields[name]) not in {b"[]", b"{}"}:
-            raise unsupported(what, target)
-    warnings = [f"`{name}` was left out: {target} has no such setting." for name in fields if _is_lost(name)]
+    asked, warnings = open_request(fields, _request, refused=REFUSED, dropped=DROPPED, answered=CONSUMED, target=target)
     if asked.messages and asked.messages[-1].role == "assistant":
         warnings.append("The last message is the assistant's: the answer follows it and does not continue it.")
     choice = asked.tool_choice
@@ -181,10 +174,6 @@ def parse(fields: Mapping[str, msgspec.Raw], *, target: str) -> Conversation:
         cache=cache,
         warnings=warnings,
     )
-
-
-def _is_lost(name: str) -> bool:
-    return name in DROPPED or (name not in _READ and name not in CONSUMED and name not in REFUSED)
 
 
 def _thought(thinking: _Thinking | None, effort: str | None) -> Thought | None:

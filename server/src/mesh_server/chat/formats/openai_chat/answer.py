@@ -63,26 +63,32 @@ class ChatUsage(msgspec.Struct):
         )
 
 
-class _Function(msgspec.Struct):
+class CalledFunction(msgspec.Struct):
+    """The function of a call, or a piece of it."""
+
     name: str | None = None
     arguments: str | None = None
 
 
-class _Custom(msgspec.Struct):
+class CalledCustom(msgspec.Struct):
+    """The custom tool of a call, or a piece of it."""
+
     name: str | None = None
     input: str | None = None
 
 
-class _Call(msgspec.Struct):
+class Called(msgspec.Struct):
+    """A call of a tool, or a piece of it."""
+
     id: str | None = None
-    function: _Function | None = None
-    custom: _Custom | None = None
+    function: CalledFunction | None = None
+    custom: CalledCustom | None = None
 
 
 class _Message(msgspec.Struct):
     content: str | None = None
     refusal: str | None = None
-    tool_calls: list[_Call] | None = None
+    tool_calls: list[Called] | None = None
     reasoning_content: str | None = None
     reasoning: str | None = None
 
@@ -144,11 +150,11 @@ def read(body: bytes) -> Reply:
     )
 
 
-def _read_call(number: int, call: _Call) -> ToolCall:
+def _read_call(number: int, call: Called) -> ToolCall:
     name = f"call_{number}"  # some servers leave the id out
     if call.custom is not None:
         return ToolCall(call.id or name, call.custom.name or "", call.custom.input or "", custom=True)
-    function = call.function or _Function()
+    function = call.function or CalledFunction()
     return ToolCall(call.id or name, function.name or "", function.arguments or "")
 
 

@@ -25,8 +25,7 @@ from mesh_server.chat.formats.common import (
     ToolMode,
     ToolResult,
 )
-from mesh_server.chat.formats.shared import OPENAI_ONLY, data_url, fail, unsupported
-from mesh_server.jsonbody import decode_json
+from mesh_server.chat.formats.shared import OPENAI_ONLY, data_url, fail, open_request, unsupported
 
 #: What no other format has a place for, and whose loss would change the answer (docs/reference/translation.md).
 REFUSED = {
@@ -188,9 +187,7 @@ class _Request(msgspec.Struct):
 
 
 _request = msgspec.json.Decoder(_Request)
-_encoder = msgspec.json.Encoder()
 _MODES: dict[str, ToolMode] = {"none": "none", "auto": "auto", "required": "required"}
-_READ = frozenset(_Request.__struct_fields__)
 
 
 def parse(fields: Mapping[str, msgspec.Raw], *, target: str) -> Conversation:
@@ -204,15 +201,13 @@ def parse(fields: Mapping[str, msgspec.Raw], *, target: str) -> Conversation:
         InvalidRequest: naming the member that does not fit.
         UnsupportedFeature: for what the target's format has no place for.
     """
-    asked = decode_json(_encoder.encode(fields), _request)
-    for name, what in REFUSED.items():
-        if name in fields and bytes(fields[name]) not in {b"false", b"{}", b"0", b"[]"}:
-            raise unsupported(what, target)
+    asked, warnings = open_request(
+        fields, _request, refused=REFUSED, dropped=DROPPED, answered=(*CONSUMED, *OPENAI_ONLY), target=target
+    )
     if (asked.n or 1) > 1:
         raise unsupported("Several answers at once (`n`)", target)
     if set(asked.modalities or ()) - {"text"}:
         raise unsupported("Answers other than text (`modalities`)", target)
-    warnings = [f"`{name}` was left out: {target} has no such setting." for name in fields if _is_lost(name)]
     tools, choice = _tools(asked)
     return Conversation(
         messages=_messages(asked.messages, target, warnings),
@@ -231,12 +226,6 @@ def parse(fields: Mapping[str, msgspec.Raw], *, target: str) -> Conversation:
         verbosity=asked.verbosity,
         openai={name: fields[name] for name in OPENAI_ONLY if name in fields},
         warnings=warnings,
-    )
-
-
-def _is_lost(name: str) -> bool:
-    return name in DROPPED or (
-        name not in OPENAI_ONLY and name not in _READ and name not in CONSUMED and name not in REFUSED
     )
 
 

@@ -24,6 +24,7 @@ from mesh_server.chat.formats.common import (
     Usage,
 )
 from mesh_server.chat.formats.openai_chat.answer import (
+    Called,
     ChatUsage,
     finish_of,
     reason_of,
@@ -35,21 +36,8 @@ _NULL = b"null"
 _encoder = msgspec.json.Encoder()
 
 
-class _Function(msgspec.Struct):
-    name: str | None = None
-    arguments: str | None = None
-
-
-class _Custom(msgspec.Struct):
-    name: str | None = None
-    input: str | None = None
-
-
-class _Call(msgspec.Struct):
+class _Call(Called):
     index: int = 0
-    id: str | None = None
-    function: _Function | None = None
-    custom: _Custom | None = None
 
 
 class _Delta(msgspec.Struct):

@@ -25,8 +25,7 @@ from mesh_server.chat.formats.common import (
     ToolMode,
     ToolResult,
 )
-from mesh_server.chat.formats.shared import OPENAI_ONLY, data_url, fail, unsupported
-from mesh_server.jsonbody import decode_json
+from mesh_server.chat.formats.shared import OPENAI_ONLY, data_url, fail, open_request, unsupported
 
 #: State that the provider keeps, work that outlives the call, and more that no other format has.
 REFUSED = {
@@ -143,10 +142,8 @@ class _Request(msgspec.Struct):
 
 
 _request = msgspec.json.Decoder(_Request)
-_encoder = msgspec.json.Encoder()
 _MODES: dict[str, ToolMode] = {"none": "none", "auto": "auto", "required": "required"}
 _ROLES: dict[str, Role] = {"system": "system", "developer": "system", "user": "user", "assistant": "assistant"}
-_READ = frozenset(_Request.__struct_fields__)
 
 
 def parse(fields: Mapping[str, msgspec.Raw], *, target: str) -> Conversation:
@@ -160,12 +157,10 @@ def parse(fields: Mapping[str, msgspec.Raw], *, target: str) -> Conversation:
         InvalidRequest: naming the member that does not fit.
         UnsupportedFeature: for what the target's format has no place for.
     """
-    asked = decode_json(_encoder.encode(fields), _request)
-    for name, what in REFUSED.items():
-        if name in fields and bytes(fields[name]) not in {b"false", b"{}", b"0", b"[]"}:
-            raise unsupported(what, target)
+    asked, warnings = open_request(
+        fields, _request, refused=REFUSED, dropped=DROPPED, answered=(*CONSUMED, *OPENAI_ONLY), target=target
+    )
     tools, choice = _tools(asked, target)
-    warnings = [f"`{name}` was left out: {target} has no such setting." for name in fields if _is_lost(name)]
     if bytes(fields.get("store", b"")) == b"true":
         warnings.append(f"`store` was left out: {target} keeps no responses.")
     messages = _messages(asked, target)
@@ -186,12 +181,6 @@ def parse(fields: Mapping[str, msgspec.Raw], *, target: str) -> Conversation:
         verbosity=options.verbosity,
         openai={name: fields[name] for name in OPENAI_ONLY if name in fields and name not in CONSUMED},
         warnings=warnings,
-    )
-
-
-def _is_lost(name: str) -> bool:
-    return name in DROPPED or (
-        name not in OPENAI_ONLY and name not in _READ and name not in CONSUMED and name not in REFUSED
     )
 
 
