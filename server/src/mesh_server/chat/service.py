@@ -12,9 +12,10 @@ from mesh_server.chat.formats import openai_chat
 from mesh_server.chat.formats.common import ChatRequest, Outcome
 from mesh_server.chat.models import LOCAL, LocalSettings, Provider, Target
 from mesh_server.chat.routing import Known, Route, route
+from mesh_server.chat.upstream.failures import UpstreamFailure
 from mesh_server.chat.upstream.local import LocalModels
 from mesh_server.chat.upstream.openai import OpenAIFormat, failure_from_event, no_answer
-from mesh_server.chat.upstream.pool import Pool, UpstreamAnswer, UpstreamFailure
+from mesh_server.chat.upstream.pool import Pool, UpstreamAnswer
 from mesh_server.errors import KeyNotFound, MeshError, ProviderFailed, ProviderKeyMissing, ProviderUnavailable
 from mesh_server.vault.service import Vault
 

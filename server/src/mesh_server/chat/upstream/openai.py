@@ -8,7 +8,8 @@ from email.utils import parsedate_to_datetime
 import msgspec
 
 from mesh_server.chat.models import Target
-from mesh_server.chat.upstream.pool import Pool, Stalled, Unreachable, UpstreamAnswer, UpstreamFailure
+from mesh_server.chat.upstream.failures import Stalled, Unreachable, UpstreamFailure
+from mesh_server.chat.upstream.pool import Pool, UpstreamAnswer
 from mesh_server.errors import (
     MeshError,
     ModelNotFound,

@@ -5,7 +5,8 @@ from dataclasses import dataclass
 from email.utils import parsedate_to_datetime
 
 from mesh_server.chat.models import Provider
-from mesh_server.chat.upstream.pool import Pool, UpstreamFailure
+from mesh_server.chat.upstream.failures import UpstreamFailure
+from mesh_server.chat.upstream.pool import Pool
 
 
 @dataclass(frozen=True, slots=True)
