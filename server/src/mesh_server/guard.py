@@ -186,8 +186,10 @@ async def _ignore(_message: Message) -> None:
 def _log_line(
     request: Request, endpoint: Endpoint | None, answer: Answer, failure: MeshError | None, started: float
 ) -> None:
-    write = _log.warning if answer.status >= 500 else _log.info
-    write(
+    level = "warning" if answer.status >= 500 else "info"
+    if not telemetry.writes(level):
+        return
+    getattr(_log, level)(
         "request",
         method=request.scope["method"],
         route=endpoint.path if endpoint else None,  # the pattern: a path may hold the name of a key
