@@ -37,7 +37,7 @@ def microseconds(moment_: datetime) -> int:
 
 
 class _RequestIds:
-    """Random per process, then counted: asking the system for randomness each time would cost more than all the rest."""
+    """Random per process, then counted: asking the system for randomness each time would cost more than the rest."""
 
     def __init__(self) -> None:
         self.begin()
