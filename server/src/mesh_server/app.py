@@ -11,7 +11,10 @@ import msgspec
 import structlog
 
 from mesh_server import openapi
+from mesh_server.accounts import login_routes
 from mesh_server.accounts import routes as account_routes
+from mesh_server.accounts.oidc.exchange import Exchange
+from mesh_server.accounts.oidc.issuers import Issuers
 from mesh_server.accounts.service import Accounts
 from mesh_server.chat import routes as chat_routes
 from mesh_server.chat.service import Chat
@@ -72,6 +75,7 @@ class Services:
     settings: Settings
     database: Database
     accounts: Accounts
+    exchange: Exchange
     vault: Vault
     chat: Chat
     background: Background
@@ -87,7 +91,9 @@ class Services:
         database = await Database.open(settings.database_url)
         try:
             await keyring.check(database)
-            accounts = Accounts(database, keyring.hasher("api-tokens"))
+            issuers = Issuers(settings.issuers, leeway_s=settings.oidc_leeway_s)
+            accounts = Accounts(database, keyring.hasher("api-tokens"), issuers)
+            exchange = Exchange(issuers, keyring.hasher("login-pkce"))
             vault = Vault(database, keyring)
             chat = Chat(settings.providers, settings.local, vault)
             background = Background(Changes(database), vault)
@@ -95,12 +101,13 @@ class Services:
         except BaseException:
             await database.close()
             raise
-        return cls(settings, database, accounts, vault, chat, background)
+        return cls(settings, database, accounts, exchange, vault, chat, background)
 
     async def close(self) -> None:
         """Stop the local model, then close the database: what was begun is finished."""
         await self.background.stop()
         await self.chat.close()
+        await self.accounts.issuers.close()
         await self.database.close()
 
     def application(self) -> Guard:
@@ -109,6 +116,7 @@ class Services:
         endpoints = [
             *operations.endpoints(),
             *account_routes.endpoints(self.accounts),
+            *login_routes.endpoints(self.exchange),
             *vault_routes.endpoints(self.vault),
             *chat_routes.endpoints(self.chat),
         ]

@@ -1,0 +1,51 @@
+"""A limit on how often one address may ask, for endpoints that nobody has to log in for."""
+
+import time
+from ipaddress import IPv6Address, ip_address
+
+from mesh_server.errors import RateLimited
+
+#: Addresses that are remembered.
+_MOST_ADDRESSES = 10_000
+
+
+class AddressLimit:
+    """A token bucket for each address; kept in this process alone.
+
+    Args:
+        burst: requests that may come at once.
+        every_s: seconds after which one more may come.
+    """
+
+    def __init__(self, *, burst: int, every_s: float) -> None:
+        self._burst = burst
+        self._every_s = every_s
+        self._empty_until: dict[str, float] = {}  # when the bucket will be full again, by address
+
+    def take(self, address: str) -> None:
+        """Count one request.
+
+        Raises:
+            RateLimited: with the seconds until the next one may come.
+        """
+        now = time.monotonic()
+        key = _network(address)
+        full_at = max(self._empty_until.get(key, now), now) + self._every_s
+        wait = full_at - now - self._burst * self._every_s
+        if wait > 0:
+            raise RateLimited("Too many requests from this address.", retry_after=wait)
+        if len(self._empty_until) >= _MOST_ADDRESSES:
+            self._empty_until = {known: moment for known, moment in self._empty_until.items() if moment > now}
+        if len(self._empty_until) < _MOST_ADDRESSES or key in self._empty_until:
+            self._empty_until[key] = full_at
+
+
+def _network(address: str) -> str:
+    """Return what counts as one address: of IPv6 the /64, since whoever has one address there has them all."""
+    try:
+        parsed = ip_address(address)
+    except ValueError:
+        return address
+    if isinstance(parsed, IPv6Address) and not parsed.is_loopback:
+        return str(IPv6Address(int(parsed) >> 64 << 64))
+    return str(parsed)
