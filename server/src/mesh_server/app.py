@@ -4,6 +4,7 @@ import asyncio
 import contextlib
 import gc
 import sys
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Self
 
@@ -16,6 +17,7 @@ from mesh_server.accounts import routes as account_routes
 from mesh_server.accounts.oidc.exchange import Exchange
 from mesh_server.accounts.oidc.issuers import Issuers
 from mesh_server.accounts.service import Accounts
+from mesh_server.asgi import Endpoint
 from mesh_server.chat import routes as chat_routes
 from mesh_server.chat.service import Chat
 from mesh_server.db.changes import Changes
@@ -110,8 +112,12 @@ class Services:
         await self.accounts.issuers.close()
         await self.database.close()
 
-    def application(self) -> Guard:
-        """Return the ASGI application."""
+    def application(self, beside: Sequence[Endpoint] = ()) -> Guard:
+        """Return the ASGI application.
+
+        Args:
+            beside: endpoints that are served beside the capabilities' own.
+        """
         operations = Operations(self.database.check)
         endpoints = [
             *operations.endpoints(),
@@ -119,6 +125,7 @@ class Services:
             *login_routes.endpoints(self.exchange),
             *vault_routes.endpoints(self.vault),
             *chat_routes.endpoints(self.chat),
+            *beside,
         ]
         document = openapi.document(endpoints, server_url=self.settings.public_url)
         operations.publish(msgspec.json.encode(document))

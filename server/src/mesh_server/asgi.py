@@ -224,6 +224,7 @@ class Endpoint:
         body, answer: msgspec types of request and success body; None where there is none.
         errors: the codes that this endpoint adds to those every endpoint can answer.
         send_error: writes an error in the surface's own format.
+        listed: whether the OpenAPI document has it.
     """
 
     method: str
@@ -239,3 +240,4 @@ class Endpoint:
     parameters: tuple[Parameter, ...] = ()
     errors: tuple[str, ...] = ()
     send_error: ErrorWriter = send_error
+    listed: bool = True

@@ -52,6 +52,7 @@ class ErrorAnswer(msgspec.Struct):
 
 def document(endpoints: Sequence[Endpoint], *, server_url: str) -> dict[str, Any]:
     """Return the OpenAPI 3.1 document of the endpoints."""
+    endpoints = [endpoint for endpoint in endpoints if endpoint.listed]
     types = [found for endpoint in endpoints for found in (endpoint.body, endpoint.answer) if found is not None]
     schemas, components = msgspec.json.schema_components(
         [*types, ErrorAnswer], ref_template="#/components/schemas/{name}"
