@@ -81,7 +81,7 @@ class PageRoutes:
 
     async def found_code(self, request: Request, send: Send) -> None:
         """Take the code of a device, and ask for a sign-in."""
-        self._must_be_ours(request)
+        _must_be_ours(request)
         fields = await form(request)
         now = self._issuer.now()
         self._wrong_devices = [moment for moment in self._wrong_devices if moment > now - LIFE_S]
@@ -106,7 +106,7 @@ class PageRoutes:
 
     async def sign_in(self, request: Request, send: Send) -> None:
         """Take a name and the one-time code, and grant what was asked for; or deny it."""
-        self._must_be_ours(request)
+        _must_be_ours(request)
         fields = await form(request)
         now = self._issuer.now()
         sign_in = self._issuer.sign_ins.find(needed(fields, "sign_in"), _cookie(request) or "", now)
@@ -193,13 +193,6 @@ class PageRoutes:
         # 303: the form was posted, the application is asked with GET.
         await send_bytes(send, 303, b"", [*pages.headers(), (b"location", location.encode())])
 
-    def _must_be_ours(self, request: Request) -> None:
-        """Refuse a form that another site's page sent."""
-        site, origin = request.header(b"sec-fetch-site"), request.header(b"origin")
-        ours = self._issuer.settings.origin.encode()
-        if (site is not None and site != b"same-origin") or (origin is not None and origin != ours):
-            raise OAuthProblem("invalid_request", "This form comes from another site's page.", status=403)
-
     def endpoints(self) -> list[Endpoint]:
         """Return what this module serves."""
         shared: dict[str, Any] = {"access": PUBLIC, "send_error": send_page_error, "listed": False}
@@ -243,6 +236,18 @@ def _must_be_a_visit(request: Request) -> None:
     """Refuse to open a sign-in for an image or a frame in some page: a code would appear for nobody."""
     if request.header(b"sec-fetch-dest") not in {None, b"document"}:
         raise OAuthProblem("invalid_request", "This is a page of its own and nothing to embed.", status=403)
+
+
+def _must_be_ours(request: Request) -> None:
+    """Refuse a form that another site's page sent.
+
+    Compared with the Host header, which the guard has checked, and not with the issuer's own address: through a
+    forwarded port (SSH, containers) the browser knows this page by another one.
+    """
+    site, origin = request.header(b"sec-fetch-site"), request.header(b"origin")
+    ours = b"http://" + (request.header(b"host") or b"")
+    if (site is not None and site != b"same-origin") or (origin is not None and origin != ours):
+        raise OAuthProblem("invalid_request", "This form comes from another site's page.", status=403)
 
 
 def _source(redirect_uri: str) -> str:

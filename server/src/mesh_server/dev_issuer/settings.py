@@ -46,12 +46,6 @@ class DevIssuerSettings:
     code_life_s: float = 60.0
     key_life_s: float = 30 * _DAY_S
 
-    @property
-    def origin(self) -> str:
-        """The origin that its own pages have."""
-        scheme, _, rest = self.url.partition("://")
-        return f"{scheme}://{rest.partition('/')[0]}"
-
 
 def load(url: str, environment: Mapping[str, str]) -> DevIssuerSettings:
     """Return the settings for an issuer at this address.

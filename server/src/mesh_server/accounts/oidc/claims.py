@@ -38,6 +38,8 @@ _FRESHLY_EXPIRED_S = 600.0
 _SEGMENT = re.compile(rb"[A-Za-z0-9_-]+")
 #: Media types of an access token (RFC 9068, section 2.1) and of a JWT that does not say what it is for.
 _TYPES = frozenset({"jwt", "at+jwt"})
+#: Uses of a JWT with our audience that are none of an access token: some issuers' refresh tokens are such JWTs.
+_OTHER_USES = frozenset({"refresh", "refresh_token", "offline", "logout"})
 #: Claims that only an ID token has (OpenID Connect Core 1.0, sections 2 and 3.3.2.11).
 _ID_TOKEN_CLAIMS = ("nonce", "at_hash", "c_hash", "s_hash")
 
@@ -150,6 +152,8 @@ def check(unverified: UnverifiedToken, issuer: Issuer, now: float, leeway: float
     """
     claims = unverified.claims
     audiences = _audiences(claims)
+    if _use(claims) in _OTHER_USES or "events" in claims:
+        raise TokenInvalid("invalid token: it is no access token, but a refresh or logout token of the issuer.")
     if unverified.media_type != "at+jwt" and is_id_token(claims, audiences, issuer):  # (5)
         raise TokenIsIdToken("invalid token: it is an ID token, which says who logged in; send the access token.")
     if issuer.audience not in audiences:  # (6)
@@ -171,9 +175,14 @@ def is_id_token(claims: dict[str, Any], audiences: list[str], issuer: Issuer) ->
     """
     if any(name in claims for name in _ID_TOKEN_CLAIMS):
         return True
-    if str(claims.get("typ", "")).lower() == "id" or claims.get("token_use") == "id":
+    if _use(claims) == "id":
         return True
     return audiences == [issuer.client_id] and not any(name in claims for name in ("scope", "scp", "permissions"))
+
+
+def _use(claims: dict[str, Any]) -> str:
+    """Return what an issuer says that a token is for, where it says so within the claims."""
+    return str(claims.get("token_use") or claims.get("token_type") or claims.get("typ") or "").lower()
 
 
 def email(claims: dict[str, Any]) -> str | None:

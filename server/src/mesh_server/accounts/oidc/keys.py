@@ -201,6 +201,8 @@ def _key(entry: dict[str, Any]) -> tuple[Algorithm, str | None, VerifyKey] | Non
         return None
     try:
         if entry.get("kty") == "RSA" and entry.get("alg", "RS256") == "RS256":
+            if len(entry["n"]) * 6 < _LEAST_RSA_BITS:  # base64url: six bits a character
+                return None
             # Only the public members: what else an issuer writes there is none of our business.
             rsa = RSAKey.import_key({"kty": "RSA", "n": entry["n"], "e": entry["e"]})
             return ("RS256", kid, rsa) if rsa.public_key.key_size >= _LEAST_RSA_BITS else None
