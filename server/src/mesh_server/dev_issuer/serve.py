@@ -84,18 +84,20 @@ async def serving(
         settings: makes its settings from its URL.
     """
     sockets = bind("127.0.0.1", port)
-    url = f"http://127.0.0.1:{sockets[0].getsockname()[1]}{PATH}"
-    issuer = make(settings(url), folder, show)
-    config = uvicorn.Config(
-        application(issuer), http=Protocol, ws="none", lifespan="off", log_config=None, access_log=False
-    )
-    server = _Server(config)
-    running = asyncio.create_task(server.serve(sockets))
     try:
+        url = f"http://127.0.0.1:{sockets[0].getsockname()[1]}{PATH}"
+        issuer = make(settings(url), folder, show)
+        config = uvicorn.Config(
+            application(issuer), http=Protocol, ws="none", lifespan="off", log_config=None, access_log=False
+        )
+        server = _Server(config)
+        running = asyncio.create_task(server.serve(sockets))
         await server.accepting.wait()
-        yield issuer
+        try:
+            yield issuer
+        finally:
+            server.should_exit = True
+            await running
     finally:
-        server.should_exit = True
-        await running
         for sock in sockets:
             sock.close()

@@ -8,9 +8,11 @@ import base64
 import hashlib
 import re
 from collections.abc import Callable
+from functools import partial
 from typing import Any
 from urllib.parse import urlencode, urlsplit
 
+from mesh_server.accounts.oidc.fetch import Fetched
 from mesh_server.accounts.oidc.issuers import Issuers
 from mesh_server.accounts.oidc.keys import Metadata
 from mesh_server.accounts.oidc.models import LOGIN_SCOPE, Issuer
@@ -136,13 +138,7 @@ class Exchange:
         if metadata.token_endpoint is None:
             raise IssuerUnavailable(f"The issuer {issuer.name} has no token endpoint.")
         form["client_id"] = issuer.client_id
-        basic = None
-        if issuer.client_secret is not None:
-            if "client_secret_post" in metadata.auth_methods or not metadata.auth_methods:
-                form["client_secret"] = issuer.client_secret
-            else:
-                basic = (issuer.client_id, issuer.client_secret)
-        answer = await self._issuers.fetcher.post_form(metadata.token_endpoint, form, basic=basic)
+        answer = await self._authenticated(issuer, metadata, metadata.token_endpoint, form)
         if answer.status >= 500 or answer.status == 429:
             raise IssuerUnavailable(f"The issuer {issuer.name} answers with status {answer.status}.", retry_after=2)
         if answer.status != 200:
@@ -150,6 +146,25 @@ class Exchange:
             named = error if isinstance(error, str) and _OAUTH_ERROR.fullmatch(error) else f"status {answer.status}"
             raise LoginRefused(f"The issuer refused this login: {named}.", details={"error": named})
         return await self._usable(answer.body)
+
+    async def _authenticated(self, issuer: Issuer, metadata: Metadata, endpoint: str, form: dict[str, str]) -> Fetched:
+        """Send a form, with the client secret in the way that this client is registered for.
+
+        Which way that is no document says; an issuer that wants the other one refuses the client before it looks at
+        the grant, so the grant is still good for a second try.
+        """
+        fetcher, secret = self._issuers.fetcher, issuer.client_secret
+        if secret is None:
+            return await fetcher.post_form(endpoint, form)
+        with_basic = partial(fetcher.post_form, endpoint, form, basic=(issuer.client_id, secret))
+        with_post = partial(fetcher.post_form, endpoint, form | {"client_secret": secret})
+        known = {"client_secret_basic": with_basic, "client_secret_post": with_post}
+        order = sorted(known, reverse=issuer.is_auth0)  # Basic is the rule (RFC 6749, 2.3.1), the other Auth0's default
+        ways = [name for name in order if not metadata.auth_methods or name in metadata.auth_methods] or order
+        answer = await known[ways[0]]()
+        if len(ways) > 1 and answer.status in {400, 401} and answer.body.get("error") == "invalid_client":
+            answer = await known[ways[1]]()
+        return answer
 
     async def _usable(self, body: dict[str, Any]) -> dict[str, Any]:
         """Return the members that a client needs, after seeing that this server accepts the token."""

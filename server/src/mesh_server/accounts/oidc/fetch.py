@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from datetime import timedelta
 from email.utils import parsedate_to_datetime
 from typing import Any
-from urllib.parse import urlsplit
+from urllib.parse import quote_plus, urlsplit
 
 import msgspec
 from pyreqwest.client import Client, ClientBuilder
@@ -75,7 +75,7 @@ class Fetcher:
     async def _call(self, method: str, url: str, form: dict[str, str] | None, basic: tuple[str, str] | None) -> Fetched:
         builder = self._client(url).request(method, url).header("accept", "application/json")
         if basic is not None:
-            builder = builder.basic_auth(*basic)
+            builder = builder.basic_auth(*map(quote_plus, basic))  # RFC 6749, section 2.3.1
         if form is not None:
             builder = builder.form(form)
         try:
