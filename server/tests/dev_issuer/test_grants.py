@@ -2,10 +2,10 @@
 
 import pytest
 
+from mesh_server.dev_issuer.errors import OAuthProblem
 from mesh_server.dev_issuer.grants import MOST_DEVICES, Grants, s256
 from mesh_server.dev_issuer.settings import DevIssuerSettings
 from mesh_server.dev_issuer.state import State
-from mesh_server.errors import OAuthProblem
 
 SCOPE = "openid profile email offline_access"
 VERIFIER = "v" * 43

@@ -4,8 +4,9 @@ from urllib.parse import parse_qsl
 
 from mesh_server.asgi import Request, Send, send_bytes, send_json
 from mesh_server.dev_issuer import pages
+from mesh_server.dev_issuer.errors import OAuthProblem
 from mesh_server.dev_issuer.settings import AUDIENCE, CLIENT_ID
-from mesh_server.errors import InvalidRequest, MeshError, OAuthProblem
+from mesh_server.errors import InvalidRequest, MeshError
 
 #: Largest form in bytes.
 MOST_BODY = 32 * 1024

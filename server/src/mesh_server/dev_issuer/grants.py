@@ -10,9 +10,9 @@ import re
 import secrets
 from collections.abc import Callable
 
+from mesh_server.dev_issuer.errors import OAuthProblem
 from mesh_server.dev_issuer.settings import DevIssuerSettings
 from mesh_server.dev_issuer.state import Code, Device, Family, Grant, State, digest
-from mesh_server.errors import OAuthProblem
 
 #: Letters of a user code: no vowels, so that no words appear (RFC 8628, section 6.1).
 USER_CODE_LETTERS = "BCDFGHJKLMNPQRSTVWXZ"

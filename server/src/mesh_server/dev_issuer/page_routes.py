@@ -12,6 +12,7 @@ from urllib.parse import urlencode, urlsplit
 
 from mesh_server.asgi import PUBLIC, Endpoint, Headers, Request, Send, send_bytes
 from mesh_server.dev_issuer import pages
+from mesh_server.dev_issuer.errors import OAuthProblem
 from mesh_server.dev_issuer.forms import (
     check_audience,
     check_client,
@@ -26,7 +27,6 @@ from mesh_server.dev_issuer.routes import shown_code
 from mesh_server.dev_issuer.settings import PATH
 from mesh_server.dev_issuer.signin import LIFE_S, Authorization, SignIn, WrongCode
 from mesh_server.dev_issuer.state import Device
-from mesh_server.errors import OAuthProblem
 
 #: The name to begin with.
 DEFAULT_NAME = "local"

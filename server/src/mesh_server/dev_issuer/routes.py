@@ -3,6 +3,7 @@
 from typing import Any
 
 from mesh_server.asgi import PUBLIC, Endpoint, Request, Send, send_bytes, send_json
+from mesh_server.dev_issuer.errors import OAuthProblem
 from mesh_server.dev_issuer.forms import (
     NO_STORE,
     check_audience,
@@ -15,7 +16,6 @@ from mesh_server.dev_issuer.forms import (
 from mesh_server.dev_issuer.issuer import DevIssuer
 from mesh_server.dev_issuer.settings import PATH
 from mesh_server.dev_issuer.state import Grant
-from mesh_server.errors import OAuthProblem
 
 
 class IssuerRoutes:

@@ -7,8 +7,8 @@ import secrets
 from collections.abc import Callable
 from dataclasses import dataclass, field
 
+from mesh_server.dev_issuer.errors import OAuthProblem
 from mesh_server.dev_issuer.state import Device, digest
-from mesh_server.errors import OAuthProblem
 
 #: Seconds for which a sign-in can be finished.
 LIFE_S = 600.0

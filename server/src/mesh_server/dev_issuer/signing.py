@@ -8,9 +8,9 @@ from joserfc import jwt
 from joserfc.errors import JoseError
 from joserfc.jwk import ECKey
 
+from mesh_server.dev_issuer.errors import OAuthProblem
 from mesh_server.dev_issuer.settings import AUDIENCE, CLIENT_ID, DevIssuerSettings
 from mesh_server.dev_issuer.state import Grant, SigningKey, State
-from mesh_server.errors import OAuthProblem
 from mesh_server.ids import uuid7
 
 #: ES256: a key is made in a millisecond.
