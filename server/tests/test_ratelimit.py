@@ -52,4 +52,4 @@ def test_memory_is_bounded(clock, monkeypatch):
     limit = AddressLimit(burst=1, every_s=1.0)
     for serial in range(100):
         limit.take(f"10.0.0.{serial}")
-    assert len(limit._empty_until) <= 10
+    assert len(limit._full_at) <= 10

@@ -20,7 +20,7 @@ class AddressLimit:
     def __init__(self, *, burst: int, every_s: float) -> None:
         self._burst = burst
         self._every_s = every_s
-        self._empty_until: dict[str, float] = {}  # when the bucket will be full again, by address
+        self._full_at: dict[str, float] = {}  # when each bucket will be full again
 
     def take(self, address: str) -> None:
         """Count one request.
@@ -30,14 +30,15 @@ class AddressLimit:
         """
         now = time.monotonic()
         key = _network(address)
-        full_at = max(self._empty_until.get(key, now), now) + self._every_s
-        wait = full_at - now - self._burst * self._every_s
+        moment = max(self._full_at.get(key, now), now) + self._every_s
+        wait = moment - now - self._burst * self._every_s
         if wait > 0:
             raise RateLimited("Too many requests from this address.", retry_after=wait)
-        if len(self._empty_until) >= _MOST_ADDRESSES:
-            self._empty_until = {known: moment for known, moment in self._empty_until.items() if moment > now}
-        if len(self._empty_until) < _MOST_ADDRESSES or key in self._empty_until:
-            self._empty_until[key] = full_at
+        if len(self._full_at) >= _MOST_ADDRESSES:
+            self._full_at = {known: full for known, full in self._full_at.items() if full > now}
+        if len(self._full_at) >= _MOST_ADDRESSES and key not in self._full_at:
+            del self._full_at[next(iter(self._full_at))]  # the one that has been known for longest
+        self._full_at[key] = moment
 
 
 def _network(address: str) -> str:

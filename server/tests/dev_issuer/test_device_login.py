@@ -171,3 +171,12 @@ async def test_no_secret_is_in_the_log(issuer, person, codes, caplog, capfd):
     logged = caplog.text + "".join(capfd.readouterr())
     for secret in (tokens["access_token"], tokens["refresh_token"], begun["device_code"], begun["user_code"], *codes):
         assert secret not in logged
+
+
+@pytest.mark.parametrize("endpoint", ["device_authorization", "token", "revoke"])
+async def test_a_page_of_another_site_can_not_use_an_endpoint_for_programs(issuer, person, endpoint):
+    from .browser import Page
+
+    person.headers = {"sec-fetch-site": "cross-site"}
+    page = Page(200, {}, f'action="/dev-issuer/{endpoint}"')
+    assert (await person.submit(page, client_id=CLIENT, token="x")).status == 403

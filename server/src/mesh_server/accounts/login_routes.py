@@ -189,6 +189,13 @@ def endpoints(exchange: Exchange) -> list[Endpoint]:
 
 def _everywhere(method: str, name: str, handler: Handler, summary: str, **more: Any) -> list[Endpoint]:
     return [
-        Endpoint(method=method, path=f"{prefix}/{name}", handler=handler, summary=summary, **more)
+        Endpoint(
+            method=method,
+            path=f"{prefix}/{name}",
+            handler=handler,
+            summary=summary,
+            listed=prefix == PREFIXES[0],
+            **more,
+        )
         for prefix in PREFIXES
     ]

@@ -119,6 +119,7 @@ class AccountRoutes:
                     summary="Who is calling; a login's account is made on first sight",
                     access=ANY,
                     answer=Profile,
+                    listed=prefix == PREFIXES[0],
                 )
                 for prefix in PREFIXES
             ),

@@ -58,6 +58,21 @@ def needed(fields: dict[str, str], name: str) -> str:
     return fields[name]
 
 
+def refuse_other_sites(request: Request) -> None:
+    """Refuse a form that another site's page sent; programs, which say nothing of a site, pass.
+
+    Compared with the Host header, which the guard has checked, and not with the issuer's own address: through a
+    forwarded port (SSH, containers) the browser knows this page by another one.
+
+    Raises:
+        OAuthProblem: `invalid_request`.
+    """
+    site, origin = request.header(b"sec-fetch-site"), request.header(b"origin")
+    ours = b"http://" + (request.header(b"host") or b"")
+    if (site is not None and site != b"same-origin") or (origin is not None and origin != ours):
+        raise OAuthProblem("invalid_request", "This form comes from another site's page.", status=403)
+
+
 def check_client(fields: dict[str, str]) -> None:
     """Refuse another client than ours.
 

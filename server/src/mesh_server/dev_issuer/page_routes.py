@@ -19,6 +19,7 @@ from mesh_server.dev_issuer.forms import (
     form,
     needed,
     query,
+    refuse_other_sites,
     scope_of,
     send_page_error,
 )
@@ -81,7 +82,7 @@ class PageRoutes:
 
     async def found_code(self, request: Request, send: Send) -> None:
         """Take the code of a device, and ask for a sign-in."""
-        _must_be_ours(request)
+        refuse_other_sites(request)
         fields = await form(request)
         now = self._issuer.now()
         self._wrong_devices = [moment for moment in self._wrong_devices if moment > now - LIFE_S]
@@ -106,7 +107,7 @@ class PageRoutes:
 
     async def sign_in(self, request: Request, send: Send) -> None:
         """Take a name and the one-time code, and grant what was asked for; or deny it."""
-        _must_be_ours(request)
+        refuse_other_sites(request)
         fields = await form(request)
         now = self._issuer.now()
         sign_in = self._issuer.sign_ins.find(needed(fields, "sign_in"), _cookie(request) or "", now)
@@ -236,18 +237,6 @@ def _must_be_a_visit(request: Request) -> None:
     """Refuse to open a sign-in for an image or a frame in some page: a code would appear for nobody."""
     if request.header(b"sec-fetch-dest") not in {None, b"document"}:
         raise OAuthProblem("invalid_request", "This is a page of its own and nothing to embed.", status=403)
-
-
-def _must_be_ours(request: Request) -> None:
-    """Refuse a form that another site's page sent.
-
-    Compared with the Host header, which the guard has checked, and not with the issuer's own address: through a
-    forwarded port (SSH, containers) the browser knows this page by another one.
-    """
-    site, origin = request.header(b"sec-fetch-site"), request.header(b"origin")
-    ours = b"http://" + (request.header(b"host") or b"")
-    if (site is not None and site != b"same-origin") or (origin is not None and origin != ours):
-        raise OAuthProblem("invalid_request", "This form comes from another site's page.", status=403)
 
 
 def _source(redirect_uri: str) -> str:

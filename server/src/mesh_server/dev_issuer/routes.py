@@ -10,6 +10,7 @@ from mesh_server.dev_issuer.forms import (
     check_client,
     form,
     needed,
+    refuse_other_sites,
     scope_of,
     send_oauth_error,
 )
@@ -34,8 +35,7 @@ class IssuerRoutes:
 
     async def device_authorization(self, request: Request, send: Send) -> None:
         """Begin the login of a device (RFC 8628, section 3.1)."""
-        fields = await form(request)
-        check_client(fields)
+        fields = await self._fields(request)
         check_audience(fields)
         code, device = self._issuer.grants.begin_device(scope_of(fields), self._issuer.now())
         await self._issuer.save()
@@ -50,10 +50,15 @@ class IssuerRoutes:
         }
         await send_json(send, answer, headers=[NO_STORE])
 
-    async def token(self, request: Request, send: Send) -> None:
-        """Answer tokens for a grant (RFC 6749, section 3.2)."""
+    async def _fields(self, request: Request) -> dict[str, str]:
+        refuse_other_sites(request)
         fields = await form(request)
         check_client(fields)
+        return fields
+
+    async def token(self, request: Request, send: Send) -> None:
+        """Answer tokens for a grant (RFC 6749, section 3.2)."""
+        fields = await self._fields(request)
         try:
             grant = self._redeem(fields)
         except OAuthProblem as problem:
@@ -76,8 +81,7 @@ class IssuerRoutes:
 
     async def revoke(self, request: Request, send: Send) -> None:
         """End the login of a refresh token (RFC 7009)."""
-        fields = await form(request)
-        check_client(fields)
+        fields = await self._fields(request)
         self._issuer.grants.revoke(needed(fields, "token"))
         await self._issuer.save()
         await send_bytes(send, 200, b"", [NO_STORE])
