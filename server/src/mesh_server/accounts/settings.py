@@ -1,15 +1,15 @@
 """Who may log people in: `AUTH0_*`, `MESH_OIDC_*` and `[[issuers]]`."""
 
 import re
-from collections.abc import Mapping
-from pathlib import Path
+from collections.abc import Iterable, Mapping
+from typing import Protocol
 from urllib.parse import urlsplit
 
 import msgspec
 
 from mesh_server.accounts.oidc.models import LEEWAY_S, Flow, Issuer
+from mesh_server.addresses import check_url, is_loopback
 from mesh_server.errors import StartupError
-from mesh_server.settings.sources import Sources, check_url, is_loopback, read_secret_file
 
 #: The tenant of an issuer that names none.
 DEFAULT_TENANT = "default"
@@ -30,23 +30,35 @@ class IssuerTable(msgspec.Struct, forbid_unknown_fields=True, kw_only=True):
     admins: list[str] = []
 
 
-def load_issuers(sources: Sources, environment: Mapping[str, str], file: list[IssuerTable]) -> tuple[Issuer, ...]:
+class Secret(Protocol):
+    """Looks a secret up by its name, in the environment or in a file."""
+
+    def __call__(self, name: str, *, file: str | None = None) -> str | None:
+        """Return it, or None where there is none."""
+
+
+def read_issuers(tables: Iterable[IssuerTable], environment: Mapping[str, str], secret: Secret) -> tuple[Issuer, ...]:
     """Return every issuer, those of the environment first.
+
+    Args:
+        tables: the `[[issuers]]` of the configuration.
+        environment: of the process.
+        secret: where secrets come from.
 
     Raises:
         StartupError: one sentence that names the setting.
     """
     found = [
-        *_from_environment(sources, environment, "AUTH0", "DOMAIN"),
-        *_from_environment(sources, environment, "MESH_OIDC", "ISSUER"),
-        *map(_from_table, file),
+        *_from_environment(environment, secret, "AUTH0", "DOMAIN"),
+        *_from_environment(environment, secret, "MESH_OIDC", "ISSUER"),
+        *(_from_table(table, secret) for table in tables),
     ]
     if len({issuer.name for issuer in found}) != len(found):
         raise StartupError("The same issuer is configured twice; keep one of them.")
     return tuple(found)
 
 
-def load_leeway(environment: Mapping[str, str]) -> float:
+def read_leeway(environment: Mapping[str, str]) -> float:
     """Return how many seconds an issuer's clock may differ from ours."""
     text = environment.get("MESH_OIDC_LEEWAY") or str(LEEWAY_S)
     if not re.fullmatch(r"\d{1,3}(\.\d{1,3})?", text) or float(text) > _MOST_LEEWAY_S:
@@ -54,7 +66,7 @@ def load_leeway(environment: Mapping[str, str]) -> float:
     return float(text)
 
 
-def _from_environment(sources: Sources, environment: Mapping[str, str], prefix: str, where: str) -> list[Issuer]:
+def _from_environment(environment: Mapping[str, str], secret: Secret, prefix: str, where: str) -> list[Issuer]:
     names = {part: f"{prefix}_{part}" for part in (where, "CLIENT_ID", "AUDIENCE")}
     values = {part: environment.get(name, "").strip() for part, name in names.items()}
     missing = [names[part] for part, value in values.items() if not value]
@@ -68,7 +80,7 @@ def _from_environment(sources: Sources, environment: Mapping[str, str], prefix: 
             _url(values[where], names[where]),
             names[where],
             client_id=values["CLIENT_ID"],
-            client_secret=sources.secret(f"{prefix}_CLIENT_SECRET"),
+            client_secret=secret(f"{prefix}_CLIENT_SECRET"),
             audience=values["AUDIENCE"],
             is_auth0=prefix == "AUTH0",
         )
@@ -79,22 +91,20 @@ def _all(names: Mapping[str, str]) -> str:
     return ", ".join(names.values())
 
 
-def _from_table(table: IssuerTable) -> Issuer:
+def _from_table(table: IssuerTable, secret: Secret) -> Issuer:
     if (table.issuer is None) == (table.domain is None):
         raise StartupError("Each of [[issuers]] needs either `issuer` or `domain`.")
     setting = "issuer of [[issuers]]" if table.issuer else "domain of [[issuers]]"
     if table.client_secret and table.client_secret_file:
         raise StartupError("One of [[issuers]] has client_secret and client_secret_file; keep one of them.")
-    secret = table.client_secret
-    if table.client_secret_file:
-        secret = read_secret_file(Path(table.client_secret_file), "client_secret_file of [[issuers]]")
+    from_file = secret("client_secret of [[issuers]]", file=table.client_secret_file)
     if not table.flows or len(set(table.flows)) != len(table.flows):
         raise StartupError('flows of [[issuers]] must name "device", "browser", or both.')
     return _issuer(
         _url(table.issuer or table.domain or "", setting),
         setting,
         client_id=table.client_id,
-        client_secret=secret or None,
+        client_secret=from_file or table.client_secret or None,
         audience=table.audience,
         tenant=table.tenant,
         flows=table.flows,

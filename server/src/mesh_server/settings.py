@@ -1,0 +1,343 @@
+"""The server's configuration: flag over environment over `mesh-server.toml` over default.
+
+Every secret can come from a file instead: `NAME_FILE` in the environment, `name_file` in the file.
+"""
+
+import os
+import re
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Literal, get_args
+
+import msgspec
+import platformdirs
+
+from mesh_server.accounts.oidc.models import Issuer
+from mesh_server.accounts.settings import IssuerTable, read_issuers, read_leeway
+from mesh_server.addresses import check_url, host_of, is_loopback
+from mesh_server.chat.models import LocalSettings, Provider
+from mesh_server.errors import StartupError
+from mesh_server.telemetry import LEVELS, LogFormat
+
+CONFIG_FILE = "mesh-server.toml"
+DEFAULT_PORT = 8750
+DEFAULT_LOCAL_MODEL = "qwen2.5-coder-0.5b-instruct"
+#: In the model folder: which model is in use, as `mesh-server model use` left it.
+IN_USE_FILE = "in-use"
+LOOPBACK_NAMES = frozenset({"localhost", "127.0.0.1", "[::1]"})
+
+_OPENAI = "https://api.openai.com/v1"
+
+
+class ProviderTable(msgspec.Struct, forbid_unknown_fields=True, kw_only=True):
+    """One `[[providers]]` table of the file."""
+
+    name: str
+    base_url: str | None = None
+    kind: str = "openai"
+    api_key: str | None = None
+    api_key_file: str | None = None
+    models: list[str] = []
+    key_names: list[str] | None = None
+
+
+class LocalTable(msgspec.Struct, forbid_unknown_fields=True, kw_only=True):
+    """The `[local]` table: the model on this machine, or another server in its place."""
+
+    model: str | None = None
+    base_url: str | None = None
+    threads: int | None = None
+    context: int | None = None
+    model_dir: str | None = None
+
+
+class ConfigFile(msgspec.Struct, forbid_unknown_fields=True, kw_only=True):
+    """`mesh-server.toml`."""
+
+    host: str | None = None
+    port: int | None = None
+    public_url: str | None = None
+    database_url: str | None = None
+    data_dir: str | None = None
+    master_key_file: str | None = None
+    server_id: str | None = None
+    trusted_proxies: list[str] | None = None
+    allowed_hosts: list[str] | None = None
+    tls_cert_file: str | None = None
+    tls_key_file: str | None = None
+    log_level: str | None = None
+    log_format: str | None = None
+    local: LocalTable = msgspec.field(default_factory=LocalTable)
+    providers: list[ProviderTable] = []
+    issuers: list[IssuerTable] = []
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Settings:
+    """Everything the server was told. `repr` shows no secret.
+
+    Attributes:
+        database_url: `sqlite:///` and an absolute path.
+        master_key: as given in the environment; None where `master_key_file` holds it.
+        local: the model on this machine; None where `[local] base_url` puts another server in its place.
+        tls: certificate and key files, None for plain HTTP.
+        issuers: who may log people in; the first is the one that clients are told.
+        oidc_leeway_s: seconds by which an issuer's clock may differ from ours.
+    """
+
+    host: str
+    port: int
+    public_url: str
+    database_url: str
+    data_dir: Path
+    master_key: str | None = field(repr=False)
+    master_key_file: Path
+    server_id: str
+    trusted_proxies: tuple[str, ...]
+    allowed_hosts: frozenset[str]
+    tls: tuple[Path, Path] | None
+    log_level: str
+    log_format: LogFormat
+    local: LocalSettings | None
+    providers: tuple[Provider, ...]
+    issuers: tuple[Issuer, ...]
+    oidc_leeway_s: float
+    config_file: Path | None
+
+    @property
+    def loopback_only(self) -> bool:
+        """Whether only this machine can reach the server."""
+        return is_loopback(self.host)
+
+
+class _Sources:
+    """Looks a setting up: flag, then environment, then file."""
+
+    def __init__(self, flags: Mapping[str, object], environment: Mapping[str, str], file: ConfigFile) -> None:
+        self._flags = flags
+        self._environment = environment
+        self._file = file
+
+    def text(self, name: str, default: str | None = None) -> str | None:
+        for found in (self._flags.get(name), self._environment.get(f"MESH_{name.upper()}")):
+            if found not in {None, ""}:  # 0 is a port
+                return str(found)
+        found = getattr(self._file, name, None)
+        return str(found) if found is not None else default
+
+    def number(self, name: str, default: int, *, most: int) -> int:
+        text = self.text(name, str(default)) or ""
+        if not text.isdigit() or int(text) > most:
+            raise StartupError(f"MESH_{name.upper()} must be a whole number up to {most}, not {text!r}.")
+        return int(text)
+
+    def words(self, name: str) -> tuple[str, ...]:
+        """Return a list: comma-separated in the environment, an array in the file."""
+        text = self._environment.get(f"MESH_{name.upper()}")
+        if text is not None:
+            return tuple(word.strip() for word in text.split(",") if word.strip())
+        return tuple(getattr(self._file, name) or ())
+
+    def secret(self, name: str, *, file: str | None = None) -> str | None:
+        """Return a secret from NAME, or from the file that NAME_FILE or `file` names."""
+        value = self._environment.get(name)
+        path = self._environment.get(f"{name}_FILE") or file
+        if value and path and self._environment.get(f"{name}_FILE"):
+            raise StartupError(f"{name} and {name}_FILE are both set; keep one of them.")
+        if value or path is None:
+            return value or None
+        return read_secret_file(Path(path), name)
+
+
+def read_secret_file(path: Path, name: str) -> str:
+    """Return the content of a secret's file without the newline at its end.
+
+    Raises:
+        StartupError: naming the setting and the file, never what is in it.
+    """
+    try:
+        return path.read_text("utf-8").rstrip("\r\n")
+    except (OSError, UnicodeDecodeError) as problem:
+        raise StartupError(f"{name}: can't read the file {path}: {_reason(problem)}.") from problem
+
+
+def load(flags: Mapping[str, object] | None = None, environment: Mapping[str, str] | None = None) -> Settings:
+    """Return the configuration.
+
+    Args:
+        flags: command-line options by setting name; None and "" count as not given. `config` names the file.
+        environment: default `os.environ`.
+
+    Raises:
+        StartupError: one sentence that names the setting, where it stands, and what it must be.
+    """
+    flags = flags or {}
+    environment = os.environ if environment is None else environment
+    path = _config_path(flags, environment)
+    file = _read_file(path) if path else ConfigFile()
+    sources = _Sources(flags, environment, file)
+
+    data_dir = Path(sources.text("data_dir") or platformdirs.user_data_dir("mesh", appauthor=False)).absolute()
+    host = sources.text("host", "127.0.0.1") or ""
+    port = sources.number("port", DEFAULT_PORT, most=65535)
+    public_url = _public_url(sources, host, port)
+    public_host = host_of(public_url)
+    local = _local(sources, environment, file.local, data_dir)
+    return Settings(
+        host=host,
+        port=port,
+        public_url=public_url,
+        database_url=sources.text("database_url") or f"sqlite:///{data_dir / 'mesh.db'}",
+        data_dir=data_dir,
+        master_key=environment.get("MESH_MASTER_KEY") or None,
+        master_key_file=Path(sources.text("master_key_file") or data_dir / "master.key"),
+        server_id=sources.text("server_id") or f"mesh:{public_host.strip('[]')}",
+        trusted_proxies=sources.words("trusted_proxies"),
+        allowed_hosts=frozenset({*LOOPBACK_NAMES, public_host, *(h.lower() for h in sources.words("allowed_hosts"))}),
+        tls=_tls(sources),
+        log_level=_one_of(sources, "log_level", tuple(LEVELS), "info"),
+        log_format=_log_format(sources),
+        local=local if isinstance(local, LocalSettings) else None,
+        providers=_providers(sources, environment, file, local),
+        issuers=read_issuers(file.issuers, environment, sources.secret),
+        oidc_leeway_s=read_leeway(environment),
+        config_file=path,
+    )
+
+
+def _config_path(flags: Mapping[str, object], environment: Mapping[str, str]) -> Path | None:
+    named = flags.get("config") or environment.get("MESH_CONFIG")
+    if named:
+        return Path(str(named)).absolute()
+    here = Path(CONFIG_FILE).absolute()
+    return here if here.is_file() else None
+
+
+def _read_file(path: Path) -> ConfigFile:
+    try:
+        return msgspec.toml.decode(path.read_bytes(), type=ConfigFile)
+    except OSError as problem:
+        raise StartupError(f"Can't read the configuration {path}: {_reason(problem)}.") from problem
+    except (msgspec.DecodeError, UnicodeDecodeError) as problem:
+        raise StartupError(f"The configuration {path} is not right: {problem}.") from problem
+
+
+def _reason(problem: Exception) -> str:
+    return (problem.strerror if isinstance(problem, OSError) else None) or "it is not UTF-8 text"
+
+
+def _public_url(sources: _Sources, host: str, port: int) -> str:
+    scheme = "https" if sources.text("tls_cert_file") else "http"
+    shown = f"[{host}]" if ":" in host else host
+    url = (sources.text("public_url") or f"{scheme}://{shown}:{port}").rstrip("/")
+    check_url(url, "MESH_PUBLIC_URL")
+    return url
+
+
+def _tls(sources: _Sources) -> tuple[Path, Path] | None:
+    certificate, key = sources.text("tls_cert_file"), sources.text("tls_key_file")
+    if not certificate and not key:
+        return None
+    if not certificate or not key:
+        raise StartupError("TLS needs both MESH_TLS_CERT_FILE and MESH_TLS_KEY_FILE.")
+    return Path(certificate), Path(key)
+
+
+def _one_of(sources: _Sources, name: str, choices: tuple[str, ...], default: str) -> str:
+    value = (sources.text(name, default) or "").lower()
+    if value not in choices:
+        raise StartupError(f"MESH_{name.upper()} must be one of {', '.join(choices)}, not {value!r}.")
+    return value
+
+
+def _log_format(sources: _Sources) -> LogFormat:
+    chosen: Literal["console", "json"] = "console"
+    if _one_of(sources, "log_format", get_args(LogFormat), chosen) == "json":
+        chosen = "json"
+    return chosen
+
+
+def _local(
+    sources: _Sources, environment: Mapping[str, str], table: LocalTable, data_dir: Path
+) -> LocalSettings | Provider:
+    model = environment.get("MESH_LOCAL_MODEL") or table.model
+    base_url = environment.get("MESH_LOCAL_BASE_URL") or table.base_url
+    if base_url:
+        check_url(base_url, "MESH_LOCAL_BASE_URL")
+        return Provider(
+            name="local",
+            kind="openai",
+            base_url=base_url.rstrip("/"),
+            api_key=None,
+            models=(model,) if model else (),
+            key_names=(),
+        )
+    named_dir = sources.text("model_dir") or table.model_dir
+    model_dir = Path(named_dir).absolute() if named_dir else data_dir / "models"
+    return LocalSettings(
+        model_dir=model_dir,
+        model=model or _in_use(model_dir) or DEFAULT_LOCAL_MODEL,
+        threads=table.threads,
+        context=table.context,
+        log_file=data_dir / "local-model.log",
+    )
+
+
+def _in_use(model_dir: Path) -> str | None:
+    try:
+        return (model_dir / IN_USE_FILE).read_text("utf-8").strip() or None
+    except (FileNotFoundError, NotADirectoryError):
+        return None
+    except (OSError, UnicodeDecodeError) as problem:
+        raise StartupError(f"Can't read {model_dir / IN_USE_FILE}: {_reason(problem)}.") from problem
+
+
+def _providers(
+    sources: _Sources, environment: Mapping[str, str], file: ConfigFile, local: LocalSettings | Provider
+) -> tuple[Provider, ...]:
+    tables = {table.name: table for table in file.providers}
+    if len(tables) != len(file.providers):
+        raise StartupError("Two [[providers]] have the same name.")
+    tables.setdefault("openai", ProviderTable(name="openai"))
+    providers = [_provider(sources, environment, table) for table in tables.values()]
+    if isinstance(local, Provider):
+        providers.append(local)
+    if "local" in tables:
+        raise StartupError("The provider name `local` is taken by [local]; give the other one another name.")
+    return tuple(providers)
+
+
+def _provider(sources: _Sources, environment: Mapping[str, str], table: ProviderTable) -> Provider:
+    if not re.fullmatch(r"[a-z0-9][a-z0-9_.-]{0,63}", table.name):
+        raise StartupError(f"The provider name {table.name!r} may have a-z, 0-9, `-`, `_` and `.` only.")
+    if table.kind != "openai":
+        raise StartupError(
+            f"The provider {table.name!r} has the kind {table.kind!r}; this version knows `openai` only."
+        )
+    is_openai = table.name == "openai"
+    base_url = (environment.get("OPENAI_BASE_URL") if is_openai else None) or table.base_url
+    if base_url is None and not is_openai:
+        raise StartupError(f"The provider {table.name!r} needs a base_url.")
+    base_url = base_url or _OPENAI
+    check_url(base_url, f"base_url of the provider {table.name}")
+    variable = "OPENAI_API_KEY" if is_openai else f"MESH_PROVIDER_{re.sub(r'[.-]', '_', table.name.upper())}_API_KEY"
+    key_names = table.key_names
+    if key_names is None:
+        key_names = _usual_key_names(table.name, base_url)
+    return Provider(
+        name=table.name,
+        kind="openai",
+        base_url=base_url.rstrip("/"),
+        api_key=sources.secret(variable, file=table.api_key_file) or table.api_key,
+        models=tuple(table.models),
+        key_names=tuple(key_names),
+    )
+
+
+def _usual_key_names(name: str, base_url: str) -> list[str]:
+    """Return under which names the people of this server keep their keys for a provider, best first."""
+    if name == "openai":
+        return ["openai_key", "OPENAI_API_KEY"]
+    # A server on this machine (Ollama, vLLM) asks for no key.
+    return [] if is_loopback(host_of(base_url)) else [f"{name}_key"]
