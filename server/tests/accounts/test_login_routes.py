@@ -61,13 +61,30 @@ async def test_the_config_says_where_to_log_in(call, issuer, prefix):
         "flows": ["device", "browser"],
         "scope": "openid profile email offline_access",
     }
-    assert not issuer.asked  # it is public: nobody makes this server knock at the issuer's door by it
+    for _ in range(20):
+        await call("GET", f"{prefix}/config")
+    assert issuer.fetches() == 1  # it is public: nobody makes this server knock at the issuer's door by it
+
+
+@pytest.mark.parametrize(("configured", "stated"), [("", "/"), ("/", "")])
+async def test_the_config_names_the_issuer_exactly_as_its_tokens_do(opened, issuer, configured, stated):
+    issuer.document = {"issuer": issuer.url + stated}
+    call = await opened(issuer.configured(url=issuer.url + configured))
+    assert (await call("GET", "/api/v1/auth/config")).json["issuer"] == issuer.url + stated
+    assert (await call("GET", "/auth/validate", token=issuer.token(iss=issuer.url + stated))).status == 200
+    assert (await call("GET", "/auth/validate", token=issuer.token(iss=issuer.url + configured))).status == 401
+
+
+async def test_the_config_is_there_while_the_issuer_is_not(opened, issuer):
+    issuer.status = 500
+    call = await opened(issuer.configuration)
+    assert (await call("GET", "/api/v1/auth/config")).json["issuer"] == issuer.url
 
 
 async def test_the_domain_of_an_https_issuer_is_bare(opened, issuer):
-    call = await opened(issuer.configured(url="https://x.eu.auth0.com/"))
+    call = await opened(issuer.configured(url="https://localhost:9/x.eu.auth0.com/"))
     body = (await call("GET", "/api/v1/auth/config")).json
-    assert (body["issuer"], body["domain"]) == ("https://x.eu.auth0.com/", "x.eu.auth0.com")
+    assert (body["issuer"], body["domain"]) == ("https://localhost:9/x.eu.auth0.com/", "localhost:9/x.eu.auth0.com")
 
 
 @pytest.mark.parametrize(

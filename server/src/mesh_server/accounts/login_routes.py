@@ -101,7 +101,7 @@ class LoginRoutes:
         """Answer where and how to log in."""
         issuer = self._exchange.issuer()
         config = LoginConfig(
-            issuer=issuer.url,
+            issuer=await self._exchange.issuer_id(),
             domain=issuer.domain,
             client_id=issuer.client_id,
             audience=issuer.audience,

@@ -41,7 +41,6 @@ _OTHER_USES = frozenset({"refresh", "refresh_token", "offline", "logout"})
 #: Claims that only an ID token has (OpenID Connect Core 1.0, sections 2 and 3.3.2.11).
 _ID_TOKEN_CLAIMS = ("nonce", "at_hash", "c_hash", "s_hash")
 
-
 _ALGORITHMS = jws.JWSRegistry(algorithms=["RS256", "ES256"])
 
 
@@ -197,13 +196,17 @@ def _check_times(claims: dict[str, Any], now: float, leeway: float, skew: float 
         if moment is not None and moment > now + leeway:
             raise TokenNotYetValid(
                 f"invalid token: it is valid only from {_span(moment - now)} in the future on (`{name}`), by this "
-                f"server's clock: the clock of this server or of the issuer is wrong.{_clock(skew)}"
+                f"server's clock: the clock of this server or of the issuer is wrong.{_measured(skew)}"
             )
 
 
 def _clock(skew: float | None) -> str:
+    return _measured(skew) or " If it was made just now, the clock of this server or of the issuer is wrong."
+
+
+def _measured(skew: float | None) -> str:
     if skew is None or abs(skew) < 5:
-        return " If it was made just now, the clock of this server or of the issuer is wrong."
+        return ""
     side = "behind" if skew > 0 else "ahead of"
     return f" This server's clock is about {_span(abs(skew))} {side} the issuer's."
 

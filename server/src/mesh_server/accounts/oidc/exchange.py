@@ -55,6 +55,17 @@ class Exchange:
             raise LoginNotConfigured("This server has no issuer: nobody logs in here, API tokens are the way in.")
         return issuer
 
+    async def issuer_id(self) -> str:
+        """Return the exact `iss` of the first issuer, with its slash at the end or without.
+
+        Its own document decides; where that can't be had now, it is the address as configured.
+        """
+        issuer = self.issuer()
+        try:
+            return (await self._metadata(issuer)).issuer
+        except IssuerUnavailable:
+            return issuer.url
+
     async def authorization_url(
         self, *, redirect_uri: str, state: str, scope: str | None, code_challenge: str | None
     ) -> str:
