@@ -108,6 +108,14 @@ async def test_an_issuer_that_was_never_reached_is_503_with_a_time_to_come_back(
     assert len(logins.issuer.asked) == asked
 
 
+async def test_an_outage_of_days_is_still_503(logins, clock):
+    logins.issuer.status = 500
+    logins.accounts.issuers.keys(logins.issuer.configuration)._failures = 10_000
+    with pytest.raises(IssuerUnavailable) as caught:
+        await logins.enter(logins.issuer.token())
+    assert caught.value.retry_after <= keys_module.MOST_WAIT_S
+
+
 async def test_an_issuer_that_comes_up_later_is_found(logins, clock):
     logins.issuer.status = 500
     with pytest.raises(IssuerUnavailable):
@@ -125,6 +133,11 @@ async def test_an_issuer_that_comes_up_later_is_found(logins, clock):
         {"document": {"jwks_uri": "ftp://127.0.0.1/jwks"}},
         {"document": {"jwks_uri": None}},
         {"document": {"jwks_uri": 5}},
+        {"document": {"jwks_uri": "http://[::1"}},
+        {"document": {"jwks_uri": "http://127.0.0.1:99999/"}},
+        {"document": {"jwks_uri": "https://exa mple/jwks"}},
+        {"document": {"jwks_uri": "https://"}},
+        {"document": {"token_endpoint": "javascript:x"}},
         {"padding": 300_000},
         {"keys": []},
         {"keys": [{"kty": "oct", "k": "AAAA", "kid": "rsa"}]},

@@ -166,6 +166,8 @@ def _introduce(services: Services, url: str) -> None:
     click.echo(f"\nServing on {url}   (stop with Ctrl-C)\n", err=True)
     click.echo("Try, in another terminal:", err=True)
     token_file = profile.folder() / f"{PROFILE}.token"
+    if services.accounts.issuers.first is not None:
+        click.echo(f"  mesh-auth --server {url}", err=True)
     for line in (
         """python -c 'import mesh; print(mesh.chat("Hello, world!"))'""",
         f'curl -s {url}/v1/models -H "Authorization: Bearer $(cat {_quoted(token_file)})"',

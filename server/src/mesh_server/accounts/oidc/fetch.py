@@ -73,17 +73,17 @@ class Fetcher:
             await client.close()
 
     async def _call(self, method: str, url: str, form: dict[str, str] | None, basic: tuple[str, str] | None) -> Fetched:
-        builder = self._client(url).request(method, url).header("accept", "application/json")
-        if basic is not None:
-            builder = builder.basic_auth(*map(quote_plus, basic))  # RFC 6749, section 2.3.1
-        if form is not None:
-            builder = builder.form(form)
         try:
-            async with asyncio.timeout(self._timeout_s), builder.build_streamed() as response:
+            request = self._client(url).request(method, url).header("accept", "application/json")
+            if basic is not None:
+                request = request.basic_auth(*map(quote_plus, basic))  # RFC 6749, section 2.3.1
+            if form is not None:
+                request = request.form(form)
+            async with asyncio.timeout(self._timeout_s), request.build_streamed() as response:
                 body = await _read(response)
         except TimeoutError:
             raise _unavailable(url, f"it gave no answer within {self._timeout_s:.0f} s") from None
-        except PyreqwestError:
+        except (PyreqwestError, ValueError):  # the latter for an address that the library does not take
             # Only the kind of the failure goes on: the library's text may hold what was sent.
             raise _unavailable(url, "no connection could be made, or it broke") from None
         return Fetched(response.status, _object(body), _skew(response.get_header("date")))

@@ -126,7 +126,7 @@ class IssuerKeys:
             self._known = await self._read()
         except IssuerUnavailable as problem:
             self._failures += 1
-            self._retry_at = time.monotonic() + min(MOST_WAIT_S, 2.0**self._failures)
+            self._retry_at = time.monotonic() + min(MOST_WAIT_S, 2.0 ** min(self._failures, 5))
             self._why = problem.message
             _log.warning("an issuer can't be used now", issuer=self._issuer.name, reason=problem.message)
         else:
@@ -177,11 +177,19 @@ def _address(issuer: Issuer, document: dict[str, Any], name: str) -> str | None:
     found = document.get(name)
     if found is None:
         return None
-    parts = urlsplit(found) if isinstance(found, str) else None
-    # An issuer on this machine speaks http with us; no other may send us where nothing is encrypted.
-    if parts is None or not parts.hostname or parts.scheme not in {"https", urlsplit(issuer.url).scheme}:
+    if not isinstance(found, str) or not _is_address(found, urlsplit(issuer.url).scheme):
         raise IssuerUnavailable(f"The discovery document at {issuer.name} has no usable {name}.")
-    return str(found)
+    return found
+
+
+def _is_address(text: str, issuers_scheme: str) -> bool:
+    try:
+        parts = urlsplit(text)
+        _ = parts.port  # raises where it is no port
+    except ValueError:
+        return False
+    # An issuer on this machine speaks http with us; no other may send us where nothing is encrypted.
+    return bool(parts.hostname) and parts.scheme in {"https", issuers_scheme}
 
 
 def read_keys(document: dict[str, Any]) -> tuple[tuple[Algorithm, str | None, VerifyKey], ...]:
