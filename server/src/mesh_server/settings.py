@@ -7,14 +7,15 @@ import os
 import re
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from ipaddress import ip_address
 from pathlib import Path
 from typing import Literal, get_args
-from urllib.parse import urlsplit
 
 import msgspec
 import platformdirs
 
+from mesh_server.accounts.oidc.models import Issuer
+from mesh_server.accounts.settings import IssuerTable, read_issuers, read_leeway
+from mesh_server.addresses import check_url, host_of, is_loopback
 from mesh_server.chat.models import LocalSettings, Provider
 from mesh_server.errors import StartupError
 from mesh_server.telemetry import LEVELS, LogFormat
@@ -69,6 +70,7 @@ class ConfigFile(msgspec.Struct, forbid_unknown_fields=True, kw_only=True):
     log_format: str | None = None
     local: LocalTable = msgspec.field(default_factory=LocalTable)
     providers: list[ProviderTable] = []
+    issuers: list[IssuerTable] = []
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -80,6 +82,8 @@ class Settings:
         master_key: as given in the environment; None where `master_key_file` holds it.
         local: the model on this machine; None where `[local] base_url` puts another server in its place.
         tls: certificate and key files, None for plain HTTP.
+        issuers: who may log people in; the first is the one that clients are told.
+        oidc_leeway_s: seconds by which an issuer's clock may differ from ours.
     """
 
     host: str
@@ -97,6 +101,8 @@ class Settings:
     log_format: LogFormat
     local: LocalSettings | None
     providers: tuple[Provider, ...]
+    issuers: tuple[Issuer, ...]
+    oidc_leeway_s: float
     config_file: Path | None
 
     @property
@@ -194,6 +200,8 @@ def load(flags: Mapping[str, object] | None = None, environment: Mapping[str, st
         log_format=_log_format(sources),
         local=local if isinstance(local, LocalSettings) else None,
         providers=_providers(sources, environment, file, local),
+        issuers=read_issuers(file.issuers, environment, sources.secret),
+        oidc_leeway_s=read_leeway(environment),
         config_file=path,
     )
 
@@ -333,32 +341,3 @@ def _usual_key_names(name: str, base_url: str) -> list[str]:
         return ["openai_key", "OPENAI_API_KEY"]
     # A server on this machine (Ollama, vLLM) asks for no key.
     return [] if is_loopback(host_of(base_url)) else [f"{name}_key"]
-
-
-def check_url(url: str, setting: str) -> None:
-    """Refuse what is not an http(s) address, or carries a credential.
-
-    Raises:
-        StartupError: naming the setting.
-    """
-    parts = urlsplit(url)
-    if parts.scheme not in {"http", "https"} or not parts.hostname:
-        raise StartupError(f"{setting} must be an http:// or https:// address.")
-    if parts.username or parts.password:
-        raise StartupError(f"{setting} must not carry a user name or password: give the key as a key.")
-
-
-def host_of(url: str) -> str:
-    """Return the lower-case host of a URL as a Host header has it: IPv6 in brackets, no port."""
-    host = (urlsplit(url).hostname or "").lower()
-    return f"[{host}]" if ":" in host else host
-
-
-def is_loopback(host: str) -> bool:
-    """Return whether an address can be reached from this machine only."""
-    if host.lower() == "localhost":
-        return True
-    try:
-        return ip_address(host.strip("[]")).is_loopback
-    except ValueError:
-        return False

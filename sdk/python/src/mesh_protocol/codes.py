@@ -34,6 +34,7 @@ _SERVER = "server_error"
 _CLIENT = "client_error"
 
 _RENEW = "Ask the server's operator for a token, or on your own machine run `mesh-server dev` again."
+_LOGIN = "Log in again: `mesh-auth`."
 
 CODES: dict[str, Code] = {
     # The request itself
@@ -59,9 +60,56 @@ CODES: dict[str, Code] = {
         _AUTH,
         ("Send `Authorization: Bearer <token>`.", "In Python, set MESH_AUTH_TOKEN or pass auth_token=."),
     ),
-    "token_invalid": Code(401, _AUTH, ("Check that the whole token was copied.", _RENEW)),
-    "token_expired": Code(401, _AUTH, (_RENEW,)),
-    "token_revoked": Code(401, _AUTH, (_RENEW,)),
+    "token_invalid": Code(401, _AUTH, ("Check that the whole token was copied.", _LOGIN, _RENEW)),
+    "token_expired": Code(401, _AUTH, (_LOGIN, _RENEW)),
+    "token_revoked": Code(401, _AUTH, (_LOGIN, _RENEW)),
+    "token_malformed": Code(401, _AUTH, ("Check that the whole token was copied.", _LOGIN)),
+    "token_opaque": Code(
+        401,
+        _AUTH,
+        (
+            "Set AUTH0_AUDIENCE to this server's audience where the login is made, then log in again: `mesh-auth`.",
+            "Without settings of your own `mesh-auth` takes the audience from the server: unset AUTH0_DOMAIN there.",
+        ),
+    ),
+    "token_algorithm": Code(
+        401,
+        _AUTH,
+        ("Set the signing algorithm of the API to RS256 at the issuer (Auth0: APIs, Settings).", _LOGIN),
+    ),
+    "token_signature": Code(401, _AUTH, (_LOGIN, "If it lasts, the operator runs `mesh-server doctor`.")),
+    "token_wrong_issuer": Code(
+        401, _AUTH, ("Log in at this server's issuer: `mesh-auth`. GET /api/v1/auth/config names it.",)
+    ),
+    "token_wrong_audience": Code(
+        401,
+        _AUTH,
+        (
+            "Log in for this server: `mesh-auth`. GET /api/v1/auth/config names its audience.",
+            "The operator compares AUTH0_AUDIENCE with the API's identifier at the issuer.",
+        ),
+    ),
+    "token_is_id_token": Code(401, _AUTH, ("Send the access token, not the ID token: `mesh-auth token` prints it.",)),
+    "token_not_yet_valid": Code(
+        401, _AUTH, ("Let the clocks be set by NTP: `mesh-auth doctor` and `mesh-server doctor` compare them.",)
+    ),
+    "login_not_configured": Code(
+        404,
+        _NOT_FOUND,
+        (
+            "Use an API token: the operator makes one with `mesh-server token create --user NAME`.",
+            "The operator can set an issuer: AUTH0_DOMAIN, AUTH0_CLIENT_ID and AUTH0_AUDIENCE.",
+        ),
+    ),
+    "login_refused": Code(400, _AUTH, ("Log in from the start: `mesh-auth`.",)),
+    "issuer_unavailable": Code(
+        503,
+        _SERVER,
+        ("Try again shortly.", "The operator finds the cause with `mesh-server doctor`."),
+        retryable=True,
+    ),
+    "rate_limited": Code(429, _RATE, ("Wait as long as Retry-After says, then try again.",), retryable=True),
+    "oauth_error": Code(400, _INVALID, ("The issuer's own code is in `error`.",)),
     "token_not_found": Code(404, _NOT_FOUND, ("List your tokens to see their ids: GET /api/v1/tokens.",)),
     "scope_missing": Code(403, _PERMISSION, ("Use a token that has the scope named in the message.",)),
     # Keys

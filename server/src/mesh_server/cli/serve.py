@@ -57,9 +57,11 @@ def check_address(settings: Settings, *, behind_proxy: bool) -> None:
 async def _serve(settings: Settings) -> int:
     services = await Services.open(settings)
     try:
-        if not await services.accounts.has_any_token():
+        if not settings.issuers and not await services.accounts.has_any_token():
             raise StartupError(
-                "Nobody could log in: make a token with `mesh-server token create --user NAME`.", exit_status=3
+                "Nobody could log in: set an issuer (AUTH0_DOMAIN or MESH_OIDC_ISSUER), or make a token with "
+                "`mesh-server token create --user NAME`.",
+                exit_status=3,
             )
         sockets = bind(settings.host, settings.port)
         await services.background.start()
