@@ -250,7 +250,7 @@ class Credentials:
 
     def _good(self, login: Login, refused: Secret | None) -> bool:
         """Return whether a login is another than the one that was refused, and not due."""
-        other = refused is None or login.access_token.reveal() != refused.reveal()
+        other = refused is None or login.access_token != refused
         return other and not login.due(self.margin)
 
     # --- locks ---

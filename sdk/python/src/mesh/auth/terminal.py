@@ -8,9 +8,14 @@ from pathlib import Path
 _REMOTE = ("SSH_CONNECTION", "SSH_TTY", "SSH_CLIENT", "CODESPACES", "KUBERNETES_SERVICE_HOST", "REMOTE_CONTAINERS")
 
 
+def unattended() -> bool:
+    """Return whether this is CI, where nobody would come to log in."""
+    return os.environ.get("CI", "").strip().lower() not in {"", "0", "false", "no"}
+
+
 def interactive() -> bool:
     """Return whether a person is there: a terminal to read from and to write to, and not in CI."""
-    if os.environ.get("CI", "").strip().lower() not in {"", "0", "false", "no"}:
+    if unattended():
         return False
     return all(stream is not None and not stream.closed and stream.isatty() for stream in (sys.stdin, sys.stderr))
 
