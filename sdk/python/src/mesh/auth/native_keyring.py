@@ -93,9 +93,11 @@ def _ask(request: dict[str, str]) -> dict[str, Any]:
     try:
         answer = json.loads(done.stdout)
     except ValueError:
+        answer = None
+    if not isinstance(answer, dict):
         answer = {"error": "no answer"}
-    if not isinstance(answer, dict) or "error" in answer:
-        raise NoKeyring(f"The keyring of this system can't be used ({answer.get('error')}).")
+    if "error" in answer:
+        raise NoKeyring(f"The keyring of this system can't be used ({answer['error']}).")
     return answer
 
 

@@ -90,7 +90,7 @@ def at_terminal(monkeypatch):
 
 @pytest.fixture
 def profile_text(folder):
-    return lambda: (folder / "config.toml").read_text()
+    return (folder / "config.toml").read_text
 
 
 def config(url, folder: Path, **arguments):

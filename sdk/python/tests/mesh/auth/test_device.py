@@ -170,20 +170,18 @@ def test_an_id_token_for_another_client_is_not_genuine(issuer, log_in):
 
 
 def waits(settings, *answers):
-    """Return the seconds between the questions when they are answered so; the last answer is the end."""
-    plan = device.log_in(settings, lambda _: None)
-    step, found, told = next(plan), [], None
+    """Return the seconds between the questions when they are answered so; then the person declines."""
+    plan, found = device.log_in(settings, lambda _: None), []
     begun = b'{"device_code":"d","user_code":"U","verification_uri":"https://a/","interval":5,"expires_in":900}'
-    told, rest = Reply(200, {}, begun), list(answers)
-    with pytest.raises(mesh.MeshError):
+    rest = [Reply(200, {}, begun), *answers, Reply(400, {}, b'{"error":"access_denied"}')]
+    step = next(plan)
+    try:
         while True:
-            step = plan.send(told)
             if isinstance(step, Wait):
                 found.append(step.seconds)
-                told = None
-            elif isinstance(step, Attempt):
-                told = rest.pop(0) if rest else Reply(400, {}, b'{"error":"access_denied"}')
-    return found
+            step = plan.send(rest.pop(0) if isinstance(step, Attempt) else None)
+    except mesh.LoginFailed:
+        return found
 
 
 SLOW, PENDING = Reply(429, {}, b'{"error":"slow_down"}'), Reply(403, {}, b'{"error":"authorization_pending"}')

@@ -1,6 +1,5 @@
 """Who a client is, in which order, and what it does when the login is due, refused, or over."""
 
-import os
 import threading
 import time
 
@@ -74,7 +73,7 @@ def test_a_login_never_goes_to_another_origin(make, issuer, logged_in):
 def test_a_login_file_renamed_to_another_server_does_not_open(make, issuer, logged_in, store, folder):
     logged_in()
     other = Store(folder, "http://localhost:1")
-    os.replace(store.path, other.path)
+    store.path.replace(other.path)
     assert make("http://localhost:1").chat("hi")["code"] == "not_logged_in"
 
 
