@@ -102,7 +102,7 @@ class Credentials:
             return self._config.token
         login = self._kept or (yield from self._stored())
         if login is not None:  # (3)
-            return (yield from self._current(login)).access_token
+            return (yield from self._current(login, self.share)).access_token
         self._from_profile = yield from do(self._profile_token)  # (4)
         if self._from_profile is not None:
             return self._from_profile
@@ -123,7 +123,7 @@ class Credentials:
         login = self._kept or (yield from self._stored())
         if login is None or login.refresh_token is None or not self.renewable:
             return None
-        login = yield from self._current(login)
+        login = yield from self._current(login, 1.0)
         pause = self._pause_until - time.monotonic()
         return max(0.05, pause, login.renew_at(self.margin) - time.time())
 
@@ -174,12 +174,12 @@ class Credentials:
             and (named.domain is None or issuer_of(named.domain).rstrip("/") == login.issuer.rstrip("/"))
         )
 
-    def _current(self, login: Login) -> Plan[Login]:
+    def _current(self, login: Login, share: float) -> Plan[Login]:
         """Return the login, renewed if that is due; while the old token is good, a failure of that can wait."""
         if not self._auto:
             return ((yield from self._stored()) or login) if login.expired() else login
         paused = login.refresh_token is None or time.monotonic() < self._pause_until
-        if not login.due(self.margin) or (paused and not login.expired()):
+        if not login.due(self.margin, share) or (paused and not login.expired()):
             return login
         try:
             return (yield from finish(self._renewed(None)))
