@@ -3,14 +3,18 @@
 import time
 from collections.abc import Sequence
 
-from mesh._plan import Plan, Wait, do
+from mesh import _answers
+from mesh._plan import Plan, Wait, attempt, do
+from mesh._transport import Reply, WireRequest
 from mesh.auth import browser, device, page
 from mesh.auth.browser import Authorization, Stray
 from mesh.auth.callback import Listener, Visit
 from mesh.auth.discovery import Settings
 from mesh.auth.logins import Login
+from mesh.auth.oauth import REQUEST_S
 from mesh.auth.screen import Screen
 from mesh.errors import MeshError, local_error
+from mesh_protocol.wire import API_PREFIX
 
 #: Seconds that a person has in the browser.
 _BROWSER_S = 600.0
@@ -31,11 +35,34 @@ def log_in(settings: Settings, screen: Screen, ports: Sequence[int], *, headless
         ConnectionFailed: if the issuer can't be reached.
     """
     try:
-        return (yield from device.log_in(settings, screen.show_code))
+        login = yield from device.log_in(settings, screen.show_code)
     except device.NotThisWay as no:
         if headless:
             raise no.reason from None
+    else:
+        yield from _accepted(screen, login)
+        return login
     return (yield from in_browser(settings, screen, ports))
+
+
+def _accepted(screen: Screen, login: Login) -> Plan[None]:
+    """Ask the server whether it accepts the login, before anything is stored or said.
+
+    Raises:
+        LoginFailed: if the server refuses it: its settings and those of the issuer don't fit.
+    """
+    headers = (("authorization", f"Bearer {login.access_token.reveal()}"), ("accept", "application/json"))
+    url = f"{screen.server}{API_PREFIX}/auth/profile"
+    told = yield from attempt(WireRequest("GET", url, headers, None, REQUEST_S, streamed=False))
+    if isinstance(told, Reply) and told.status in {401, 403}:
+        problem = _answers.failure(told)
+        raise local_error(
+            "login_refused",
+            f"You logged in at {login.issuer}, but {screen.server} does not accept it: {problem.message}",
+            {"code": problem.code, "request_id": problem.request_id},
+        )
+    if not isinstance(told, Reply) or told.status != 200:
+        screen.say(f"{screen.server} could not be asked whether it accepts the login; the first call will tell.")
 
 
 def in_browser(settings: Settings, screen: Screen, ports: Sequence[int]) -> Plan[Login]:
@@ -79,6 +106,7 @@ def _answered(
     try:
         code = browser.read_redirect(authorization, settings, query)
         login = yield from browser.exchange(settings, authorization, code)
+        yield from _accepted(screen, login)
     except Stray:
         if visit is None:
             screen.say("That address belongs to another login. Paste the one that this login ended at.")

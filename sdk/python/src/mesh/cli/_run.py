@@ -32,7 +32,7 @@ _STATUS: tuple[tuple[type[MeshError], int], ...] = (
 
 def console() -> Console:
     """Return the console for messages: stderr, so that stdout holds results alone."""
-    return Console(stderr=True, highlight=False, soft_wrap=True)
+    return Console(stderr=True, highlight=False, soft_wrap=not sys.stderr.isatty())  # lines of a log are not cut
 
 
 def run(command: click.Command, arguments: Sequence[str], name: str) -> int:

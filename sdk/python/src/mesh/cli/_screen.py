@@ -33,7 +33,7 @@ class RichScreen(Screen):
 
     def say(self, text: str = "") -> None:
         """Show a line."""
-        self._console.print(Text(text))
+        self._console.print(Text(text), soft_wrap=text.lstrip().startswith("http"))
 
     def show_code(self, code: DeviceCode) -> None:
         """Show where to go and the code to confirm there."""
@@ -42,9 +42,9 @@ class RichScreen(Screen):
             self._show_qr(address)
         opened = self._opens and self.open(address)
         self.say("Your browser was opened. If it was not, go to:" if opened else "On any device, open:")
-        self._console.print(Text(f"\n  {address}\n", style="bold cyan"))
+        self._console.print(Text(f"\n  {address}\n", style="bold cyan"), soft_wrap=True)  # to be copied whole
         self.say("Log in there, and confirm that it shows this code:" if code.complete_url else "and enter this code:")
-        large = Text(" ".join(code.user_code), style="bold green")
+        large = Text(code.user_code, style="bold green")
         if self._console.is_terminal:
             self._console.print(Panel(Align.center(large), width=max(34, len(large) + 8), padding=(1, 2)))
         else:

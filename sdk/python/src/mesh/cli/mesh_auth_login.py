@@ -6,10 +6,9 @@ from datetime import datetime
 import click
 from rich.text import Text
 
-from mesh import _answers
 from mesh._config import HOSTED_URL
-from mesh._plan import Plan, attempt, drive
-from mesh._transport import HTTPTransport, Reply, WireRequest
+from mesh._plan import Plan, drive
+from mesh._transport import HTTPTransport
 from mesh.auth import discovery, flows, profile
 from mesh.auth.logins import Login
 from mesh.auth.ports import callback_ports
@@ -18,9 +17,6 @@ from mesh.cli._run import console
 from mesh.cli._screen import RichScreen
 from mesh.cli._target import Target, server_option, target
 from mesh.errors import local_error
-
-#: Seconds to ask the server whether it accepts the login.
-_CHECK_S = 15.0
 
 
 @click.command()
@@ -42,41 +38,22 @@ def login(headless: bool, port: int | None, server: str | None) -> None:
         raise local_error("server_not_configured", "No server is configured.")
     transport = HTTPTransport()
     try:
-        got, checked = drive(_log_in(found, screen, headless=headless, port=port), transport)
+        got = drive(_log_in(found, screen, headless=headless, port=port), transport)
     finally:
         transport.close()
-    _tell(found, got, checked=checked)
+    _tell(found, got)
 
 
-def _log_in(found: Target, screen: RichScreen, *, headless: bool, port: int | None) -> Plan[tuple[Login, bool]]:
+def _log_in(found: Target, screen: RichScreen, *, headless: bool, port: int | None) -> Plan[Login]:
     ports = callback_ports(os.environ, port)
     settings = yield from discovery.discover(found.url, found.overrides)
     got = yield from flows.log_in(settings, screen, ports, headless=headless)
-    checked = yield from _accepted(found.url, got)
     yield from found.credentials().keep(got)
     profile.remember(found.config.folder, found.url)
-    return got, checked
+    return got
 
 
-def _accepted(url: str, got: Login) -> Plan[bool]:
-    """Ask the server whether it accepts the login, before it is stored; returns whether it said so.
-
-    Raises:
-        LoginFailed: if the server refuses it: its settings and those of the issuer don't fit.
-    """
-    headers = (("authorization", f"Bearer {got.access_token.reveal()}"), ("accept", "application/json"))
-    told = yield from attempt(WireRequest("GET", f"{url}/api/v1/auth/profile", headers, None, _CHECK_S, streamed=False))
-    if not isinstance(told, Reply) or told.status not in {401, 403}:
-        return isinstance(told, Reply) and told.status == 200
-    problem = _answers.failure(told)
-    raise local_error(
-        "login_refused",
-        f"You logged in at {got.issuer}, but {url} does not accept it: {problem.message}",
-        {"code": problem.code, "request_id": problem.request_id},
-    )
-
-
-def _tell(found: Target, got: Login, *, checked: bool) -> None:
+def _tell(found: Target, got: Login) -> None:
     out = console()
     until = datetime.fromtimestamp(got.expires_at).astimezone().strftime("%Y-%m-%d %H:%M")
     out.print(Text.assemble(("Logged in", "bold green"), f" as {got.name or got.subject or 'you'} at {found.url}."))
@@ -84,7 +61,5 @@ def _tell(found: Target, got: Login, *, checked: bool) -> None:
         out.print("The login renews itself; `mesh-auth logout` ends it.")
     else:
         out.print(f"It ends at {until}: the issuer gave no refresh token. `mesh-auth doctor` says what to allow there.")
-    if not checked:
-        out.print(f"{found.url} could not be asked whether it accepts the login; the first call will tell.")
     if found.config.token is not None:
         out.print("MESH_AUTH_TOKEN is set, and wins over this login.", style="yellow")

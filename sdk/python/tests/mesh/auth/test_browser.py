@@ -22,8 +22,8 @@ from .issuer import jwt
 class Person(Screen):
     """Does with the address what a test says, in place of a person and a browser."""
 
-    def __init__(self, visit):
-        super().__init__("https://mesh.example.com")
+    def __init__(self, visit, server):
+        super().__init__(server)
         self.visit, self.said, self.lines = visit, [], []
         self.results, self.thread = [], None
 
@@ -77,11 +77,11 @@ def back(url, **changed):
 
 
 @pytest.fixture
-def log_in(settings, transport):
+def log_in(issuer, settings, transport):
     """Return a function that logs in with a browser that does what it is told."""
 
     def run(visit, **changed):
-        person = Person(visit)
+        person = Person(visit, issuer.url)
         try:
             login = drive(flows.in_browser(replace(settings, **changed), person, callback_ports({})), transport)
         finally:
@@ -105,7 +105,7 @@ def test_it_works(issuer, log_in):
     assert status == 200
     assert "You can close this page" in text
     assert headers["content-security-policy"].startswith("default-src 'none'; style-src 'sha256-")
-    assert "http" not in text.replace("https://mesh.example.com", "")  # nothing from elsewhere
+    assert "http" not in text.replace(issuer.url, "")  # nothing from elsewhere
     asked = issuer.requests("/authorize")[0].query
     assert asked["code_challenge_method"] == "S256"
     assert asked["prompt"] == "consent"
@@ -205,6 +205,14 @@ def test_an_id_token_with_another_nonce_is_not_genuine(issuer, log_in, nonce):
     assert failed(log_in, lambda url: fetch(redirected(url))) == "login_not_genuine"
 
 
+def test_a_login_that_the_server_does_not_accept_shows_in_the_browser_too(issuer, log_in):
+    pages = []
+    body = {"success": False, "error": {"code": "token_invalid", "message": "The audience is wrong."}}
+    issuer.fault("/api/v1/auth/profile", (401, body))
+    assert failed(log_in, lambda url: pages.append(fetch(redirected(url)))) == "login_refused"
+    assert "The audience is wrong." in pages[0][2]
+
+
 def test_a_code_that_is_refused_shows_in_the_browser_too(issuer, log_in):
     pages = []
     issuer.fault("/oauth/token", (403, {"error": "invalid_grant"}))
@@ -219,8 +227,8 @@ def test_an_issuer_that_can_not_exchange_now_is_unavailable(issuer, log_in, stat
     assert failed(log_in, lambda url: fetch(redirected(url))) == "login_unavailable"
 
 
-def test_an_address_that_was_pasted_is_as_good_as_a_browser(log_in, settings, transport):
-    person = Person(lambda url: None)
+def test_an_address_that_was_pasted_is_as_good_as_a_browser(issuer, settings, transport):
+    person = Person(lambda url: None, issuer.url)
 
     def paste(url):
         target = redirected(url)
@@ -302,7 +310,7 @@ def test_a_browser_is_used_where_the_device_flow_is_not_to_be_had(issuer, settin
     else:
         change = {"device_endpoint": None} if how == "no endpoint" else {"flows": ("browser",)}
         settings = replace(settings, **change)
-    person = Person(lambda url: fetch(redirected(url)))
+    person = Person(lambda url: fetch(redirected(url)), issuer.url)
     transport = HTTPTransport()
     login = drive(flows.log_in(settings, person, callback_ports({})), transport)
     transport.close()
@@ -313,7 +321,7 @@ def test_a_browser_is_used_where_the_device_flow_is_not_to_be_had(issuer, settin
 @pytest.mark.parametrize("decision", ["deny", "expired"])
 def test_no_browser_is_opened_after_a_no(issuer, settings, transport, decision):
     issuer.decision = decision
-    person = Person(lambda url: pytest.fail("a browser was opened"))
+    person = Person(lambda url: pytest.fail("a browser was opened"), issuer.url)
     with pytest.raises(mesh.LoginFailed):
         drive(flows.log_in(settings, person, callback_ports({})), transport)
     assert person.thread is None
@@ -321,6 +329,6 @@ def test_no_browser_is_opened_after_a_no(issuer, settings, transport, decision):
 
 def test_headless_means_no_browser(issuer, settings, transport):
     issuer.fault("/oauth/device/code", (403, {"error": "unauthorized_client", "error_description": "Grant missing."}))
-    person = Person(lambda url: pytest.fail("a browser was opened"))
+    person = Person(lambda url: pytest.fail("a browser was opened"), issuer.url)
     with pytest.raises(mesh.LoginFailed, match=r"Grant missing\."):
         drive(flows.log_in(settings, person, callback_ports({}), headless=True), transport)

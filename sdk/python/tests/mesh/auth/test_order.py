@@ -127,7 +127,7 @@ def test_of_many_threads_one_asks_the_person(issuer, at_terminal):
             thread.join()
     assert results == [True] * 8
     assert len(issuer.requests("/oauth/device/code")) == 1
-    assert issuer.profiles == 1
+    assert issuer.profiles == 2  # when the person had logged in, and before the first chat
 
 
 def test_a_person_who_declines_is_believed(make, issuer, at_terminal, store):
