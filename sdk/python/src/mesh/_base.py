@@ -9,8 +9,8 @@ from mesh import _config, _debug, _requests
 from mesh._defaults import Defaults
 from mesh._register import Registration
 from mesh._send import Found, Ready
-from mesh.auth.discovery import overrides
 from mesh.auth.order import Credentials
+from mesh.auth.overrides import overrides
 from mesh.auth.ports import callback_ports
 from mesh.auth.terminal import interactive
 from mesh.errors import MeshError

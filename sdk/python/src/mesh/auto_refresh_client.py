@@ -1,11 +1,11 @@
 """A client that renews its login by itself, for programs that run for long."""
 
-import logging
 import os
 import threading
 import weakref
 from typing import Any, TypeVar
 
+from mesh import _debug
 from mesh._plan import Plan, drive
 from mesh._send import Ready
 from mesh._transport import HTTPTransport, SyncTransport
@@ -19,8 +19,6 @@ _IDLE_S, _AGAIN_S = 30.0, 10.0
 _JOIN_S = 5.0
 
 T = TypeVar("T")
-
-_log = logging.getLogger("mesh")
 
 
 class AutoRefreshMeshClient(MeshClient):
@@ -100,6 +98,6 @@ def _renew(credentials: Credentials, transport: SyncTransport) -> float:
     except SessionEnded:
         return _IDLE_S
     except MeshError as problem:
-        _log.debug("the login could not be renewed yet: %s", problem.code)
+        _debug.tell("the login could not be renewed yet: %s", problem.code)
         return _AGAIN_S
     return _IDLE_S if pause is None else min(pause, _IDLE_S)

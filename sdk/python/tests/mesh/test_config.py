@@ -5,8 +5,8 @@ import pytest
 import mesh
 from mesh import _config
 from mesh._plan import drive
-from mesh.auth.discovery import Overrides
 from mesh.auth.order import Credentials
+from mesh.auth.overrides import Overrides
 
 URL, TOKEN = "https://mesh.example.com", "mesh_token_of_a_test"
 

@@ -8,26 +8,12 @@ from urllib.parse import urlsplit
 from mesh._plan import Plan, attempt
 from mesh._secret import Secret
 from mesh.auth.oauth import acceptable, body, get, replied
+from mesh.auth.overrides import Overrides, issuer_of
 from mesh.errors import local_error
 
 SCOPE = "openid profile email offline_access"
 
 _CONFIG_PATHS = ("/api/v1/auth/config", "/v1/mesh/auth/config", "/auth/config")
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Overrides:
-    """What was set by argument or environment, and wins over what the server says."""
-
-    domain: str | None = None
-    client_id: str | None = None
-    client_secret: Secret | None = field(default=None, repr=False)
-    audience: str | None = None
-
-    @property
-    def complete(self) -> bool:
-        """Whether the server needn't be asked."""
-        return None not in {self.domain, self.client_id, self.audience}
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -46,29 +32,6 @@ class Settings:
     revocation_endpoint: str | None = None
     names_itself: bool = False  # sends `iss` with each authorization response (RFC 9207)
     is_auth0: bool = False
-
-
-def overrides(
-    env: Mapping[str, str],
-    *,
-    domain: str | None = None,
-    client_id: str | None = None,
-    client_secret: str | None = None,
-    audience: str | None = None,
-) -> Overrides:
-    """Return what wins over the server's word: argument over environment."""
-    secret = client_secret or env.get("AUTH0_CLIENT_SECRET") or None
-    return Overrides(
-        domain=domain or env.get("AUTH0_DOMAIN") or None,
-        client_id=client_id or env.get("AUTH0_CLIENT_ID") or None,
-        client_secret=Secret(secret) if secret else None,
-        audience=audience or env.get("AUTH0_AUDIENCE") or None,
-    )
-
-
-def issuer_of(domain: str) -> str:
-    """Return the issuer of a domain; one given as a URL is used as it is."""
-    return domain if "://" in domain else f"https://{domain.strip('/')}/"
 
 
 def discover(server_url: str, given: Overrides) -> Plan[Settings]:

@@ -8,8 +8,9 @@ from mesh._plan import Plan, attempt, do
 from mesh._transport import Reply
 from mesh.auth import browser, device, discovery
 from mesh.auth.checks import Check, reachable
-from mesh.auth.discovery import Overrides, Settings
+from mesh.auth.discovery import Settings
 from mesh.auth.oauth import get
+from mesh.auth.overrides import Overrides, issuer_of
 from mesh.auth.ports import FIRST_PORT, PORTS
 from mesh.errors import MeshError
 
@@ -28,7 +29,7 @@ def all_of(url: str, given: Overrides) -> Plan[list[Check]]:
         step = " ".join(problem.troubleshooting[:1])
         found.append(Check("Issuer", "bad", problem.message, step))
         if problem.code == "login_unavailable" and given.domain:
-            issuer = discovery.issuer_of(given.domain)
+            issuer = issuer_of(given.domain)
             found.append((yield from do(lambda: reachable("Issuer's network", issuer))))
         return found
     found.append(Check("Issuer", "good", f"{settings.issuer}, client {settings.client_id}."))

@@ -6,20 +6,23 @@ is due; (4) the token in the profile, as `mesh-server dev` leaves it; (5) where 
 (1) and (2) are never stored and never renewed. To a server that nobody chose nothing is sent before a person agreed.
 """
 
-import logging
 import os
 import threading
 import time
 from collections.abc import Sequence
+from typing import TYPE_CHECKING
 
+from mesh import _debug
 from mesh._config import HOSTED_URL, Config, profile_token
 from mesh._plan import Plan, acquire, do, finish
 from mesh._secret import Secret
-from mesh.auth.discovery import Overrides, issuer_of
-from mesh.auth.logins import Login
-from mesh.auth.store import Damaged, Store
+from mesh.auth.overrides import Overrides, issuer_of
 from mesh.auth.terminal import interactive
 from mesh.errors import MeshError, SessionEnded, local_error
+
+if TYPE_CHECKING:  # they are loaded where a stored login is looked for: a token that was given needs none of it
+    from mesh.auth.logins import Login
+    from mesh.auth.store import Store
 
 #: Seconds before its end that a login is renewed, at most.
 REFRESH_MARGIN_S = 300.0
@@ -27,8 +30,6 @@ REFRESH_MARGIN_S = 300.0
 _RENEW_WAIT_S, _PERSON_WAIT_S = 90.0, 3600.0
 #: Seconds in which a failed renewal is not tried again while the old token is still good.
 _PAUSE_S = 10.0
-
-_log = logging.getLogger("mesh")
 
 
 class Credentials:
@@ -46,7 +47,7 @@ class Credentials:
         self._overrides = overrides
         self._ports = ports
         self._auto = auto_refresh
-        self._store = Store(config.folder, config.server_url)
+        self._opened: Store | None = None
         self._agreed = config.agreed
         self._kept: Login | None = None
         self._unsaved: Login | None = None
@@ -67,7 +68,7 @@ class Credentials:
         return self._auto and self._config.token is None
 
     @property
-    def kept(self) -> Login | None:
+    def kept(self) -> "Login | None":
         """The stored login as it was last seen; None before it was needed, or where there is none."""
         return self._kept
 
@@ -127,7 +128,7 @@ class Credentials:
         pause = self._pause_until - time.monotonic()
         return max(0.05, pause, login.renew_at(self.margin) - time.time())
 
-    def keep(self, login: Login) -> Plan[None]:
+    def keep(self, login: "Login") -> Plan[None]:
         """Store a new login in place of whatever is there."""
         yield from do(self._store.prepare)
         yield from self._locked()
@@ -139,7 +140,15 @@ class Credentials:
 
     # --- the stored login ---
 
-    def _stored(self) -> Plan[Login | None]:
+    @property
+    def _store(self) -> "Store":
+        if self._opened is None:
+            from mesh.auth.store import Store  # noqa: PLC0415 - see above
+
+            self._opened = Store(self._config.folder, self._config.server_url)
+        return self._opened
+
+    def _stored(self) -> Plan["Login | None"]:
         if self._config.token is not None:
             return None
         login = yield from do(self._load)
@@ -148,8 +157,10 @@ class Credentials:
         self._kept = login
         return login
 
-    def _load(self) -> Login | None:
+    def _load(self) -> "Login | None":
         """Read the store; what is damaged is put aside, once."""
+        from mesh.auth.store import Damaged  # noqa: PLC0415 - see above
+
         try:
             return self._store.load()
         except Damaged:
@@ -165,7 +176,7 @@ class Credentials:
             self._store.lock.release()
         return None
 
-    def _fits(self, login: Login) -> bool:
+    def _fits(self, login: "Login") -> bool:
         """Return whether a login is of the issuer and the client that were named, where they were."""
         named = self._overrides
         return (
@@ -174,7 +185,7 @@ class Credentials:
             and (named.domain is None or issuer_of(named.domain).rstrip("/") == login.issuer.rstrip("/"))
         )
 
-    def _current(self, login: Login, share: float) -> Plan[Login]:
+    def _current(self, login: "Login", share: float) -> Plan["Login"]:
         """Return the login, renewed if that is due; while the old token is good, a failure of that can wait."""
         if not self._auto:
             return ((yield from self._stored()) or login) if login.expired() else login
@@ -189,10 +200,10 @@ class Credentials:
             if login.expired():
                 raise
             self._pause_until = time.monotonic() + _PAUSE_S
-            _log.debug("the login could not be renewed yet: %s", problem.code)
+            _debug.tell("the login could not be renewed yet: %s", problem.code)
             return login
 
-    def _renewed(self, refused: Secret | None) -> Plan[Login]:
+    def _renewed(self, refused: Secret | None) -> Plan["Login"]:
         """Thread lock, file lock, re-read, refresh, store: so that of all who want it, one does it."""
         yield from self._alone(_RENEW_WAIT_S)
         try:
@@ -207,7 +218,7 @@ class Credentials:
         finally:
             self._busy.release()
 
-    def _renewed_alone(self, refused: Secret | None) -> Plan[Login]:
+    def _renewed_alone(self, refused: Secret | None) -> Plan["Login"]:
         from mesh.auth import refresh  # noqa: PLC0415 - once an hour
 
         stored = yield from do(self._stored_now)
@@ -224,12 +235,15 @@ class Credentials:
                 yield from do(self._store.erase)
             self._kept = self._unsaved = None
             raise
+        _debug.tell("the login for %s was renewed", self._config.server_url)
         self._kept = self._unsaved = fresh
         yield from do(lambda: self._save(fresh))
         return fresh
 
-    def _stored_now(self) -> Login | None:
+    def _stored_now(self) -> "Login | None":
         """Return what is stored, or what a full disk kept from being stored. The lock is held."""
+        from mesh.auth.store import Damaged  # noqa: PLC0415 - see above
+
         try:
             stored = self._store.load()
         except Damaged:
@@ -240,15 +254,15 @@ class Credentials:
             return unsaved
         return stored
 
-    def _save(self, login: Login) -> None:
+    def _save(self, login: "Login") -> None:
         try:
             self._store.save(login)
         except MeshError as problem:
-            _log.warning("The renewed login could not be stored, and ends with this program: %s", problem.message)
+            _debug.warn("The renewed login could not be stored, and ends with this program: %s", problem.message)
         else:
             self._unsaved = None
 
-    def _good(self, login: Login, refused: Secret | None) -> bool:
+    def _good(self, login: "Login", refused: Secret | None) -> bool:
         """Return whether a login is another than the one that was refused, and not due."""
         other = refused is None or login.access_token != refused
         return other and not login.due(self.margin)
@@ -295,7 +309,7 @@ class Credentials:
         if not self._agreed:
             raise local_error("server_not_configured", "No server is configured.")
 
-    def _person(self) -> Plan[Login]:
+    def _person(self) -> Plan["Login"]:
         """Let a person log in; of several threads one asks, and the others get what it got."""
         url = self._config.server_url
         if not interactive():
@@ -315,7 +329,7 @@ class Credentials:
             try:
                 yield from do(lambda: profile.remember(self._config.folder, url))
             except MeshError as problem:
-                _log.warning("You are logged in, but the profile was not written: %s", problem.message)
+                _debug.warn("You are logged in, but the profile was not written: %s", problem.message)
             return login
         finally:
             self._busy.release()

@@ -7,7 +7,6 @@ a file renamed to another server's does not open.
 """
 
 import hashlib
-import logging
 import os
 import secrets
 import time
@@ -15,6 +14,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any, TypeVar
 
+from mesh import _debug
 from mesh._config import origin_text
 from mesh.auth import native_keyring
 from mesh.auth.filelock import FileLock
@@ -30,8 +30,6 @@ _HEADER, _NONCE, _TAG = 14, 12, 16
 _BUSY_TRIES, _BUSY_S = 50, 0.02
 #: Seconds to wait for another process that makes the key; the keyring alone may take 6.
 _KEY_WAIT_S = 15.0
-
-_log = logging.getLogger("mesh")
 
 
 class Damaged(Exception):
@@ -113,7 +111,7 @@ class Store:
         except Damaged:
             aside = self.path.with_suffix(".damaged")
             self.path.replace(aside)
-            _log.warning("The stored login for %s is damaged; it was kept as %s. Log in again.", self._origin, aside)
+            _debug.warn("The stored login for %s is damaged; it was kept as %s. Log in again.", self._origin, aside)
             return aside
         return None
 
@@ -205,7 +203,7 @@ class Store:
                 return _IN_KEYRING, key
         write_private(self.key_path, key.hex().encode())
         if reason:
-            _log.warning("%s The key of your login is in %s, which only you can read.", reason, self.key_path)
+            _debug.warn("%s The key of your login is in %s, which only you can read.", reason, self.key_path)
         return _IN_FILE, key
 
     def _keyring_name(self) -> str:

@@ -7,8 +7,8 @@ import click
 
 from mesh import _config
 from mesh._config import Config
-from mesh.auth.discovery import Overrides, overrides
 from mesh.auth.order import Credentials
+from mesh.auth.overrides import Overrides, overrides
 from mesh.auth.ports import callback_ports
 from mesh.auth.store import Store
 from mesh.auth.terminal import interactive

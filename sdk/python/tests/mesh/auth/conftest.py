@@ -9,8 +9,8 @@ from mesh import _config
 from mesh._plan import drive
 from mesh._transport import HTTPTransport, Reply
 from mesh.auth import device, discovery, refresh
-from mesh.auth.discovery import Overrides
 from mesh.auth.logins import from_answer
+from mesh.auth.overrides import Overrides
 from mesh.auth.store import Store
 
 from ..conftest import Driver

@@ -5,7 +5,7 @@ import pytest
 import mesh
 from mesh._plan import drive
 from mesh.auth import discovery
-from mesh.auth.discovery import Overrides
+from mesh.auth.overrides import Overrides, issuer_of, overrides
 
 CONFIG, METADATA = "/api/v1/auth/config", "/.well-known/openid-configuration"
 
@@ -112,12 +112,12 @@ def test_a_server_that_names_nothing_is_of_no_use(issuer, discover):
     [("t.eu.auth0.com", "https://t.eu.auth0.com/"), ("http://127.0.0.1:1/dev", "http://127.0.0.1:1/dev")],
 )
 def test_a_domain_becomes_an_issuer(domain, issuer_):
-    assert discovery.issuer_of(domain) == issuer_
+    assert issuer_of(domain) == issuer_
 
 
 def test_settings_come_from_arguments_over_the_environment():
     env = {"AUTH0_DOMAIN": "d", "AUTH0_CLIENT_ID": "c", "AUTH0_CLIENT_SECRET": "s3cret", "AUTH0_AUDIENCE": "a"}
-    found = discovery.overrides(env, client_id="mine")
+    found = overrides(env, client_id="mine")
     assert (found.domain, found.client_id, found.audience) == ("d", "mine", "a")
     assert found.client_secret.reveal() == "s3cret"
     assert "s3cret" not in repr(found)

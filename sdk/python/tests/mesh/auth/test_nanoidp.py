@@ -15,7 +15,7 @@ import pytest
 import mesh
 from mesh._plan import drive
 from mesh.auth import device, discovery, flows, refresh
-from mesh.auth.discovery import Overrides
+from mesh.auth.overrides import Overrides
 from mesh.auth.screen import Screen
 
 SETTINGS = """config_version: 1
