@@ -149,7 +149,7 @@ CODES: dict[str, Code] = {
     ),
     "login_denied": Code(None, _AUTH, ("The login was declined. Run `mesh-auth` to try again.",)),
     "login_timed_out": Code(None, _AUTH, ("Nobody finished the login in time. Run `mesh-auth` to get a new code.",)),
-    "login_refused": Code(
+    "issuer_refused": Code(
         None,
         _AUTH,
         (
@@ -197,7 +197,11 @@ CODES: dict[str, Code] = {
     "server_not_configured": Code(
         None,
         _CLIENT,
-        ("Set MESH_API_URL to your server's address.", "Or start one here with `mesh-server dev`."),
+        (
+            "Set MESH_API_URL to your server's address.",
+            "Or log in there once with `mesh-auth --server URL`: that is remembered.",
+            "Or start one here with `mesh-server dev`.",
+        ),
     ),
     "server_insecure": Code(
         None,

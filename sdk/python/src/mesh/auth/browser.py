@@ -49,7 +49,7 @@ def begin(settings: Settings, redirect_uri: str) -> Authorization:
         LoginFailed: if the issuer has no such flow.
     """
     if settings.authorization_endpoint is None or "browser" not in settings.flows:
-        raise local_error("login_refused", f"{settings.issuer} offers no login in a browser.")
+        raise local_error("issuer_refused", f"{settings.issuer} offers no login in a browser.")
     state, nonce, verifier = (secrets.token_urlsafe(32) for _ in range(3))
     digest = hashlib.sha256(verifier.encode()).digest()
     members = {
@@ -151,7 +151,7 @@ def _refused(settings: Settings, error: str, description: str) -> Exception:
         return local_error("login_denied", f"The login at {settings.issuer} was declined.")
     words = f": {printable(description)}" if description else ""
     return local_error(
-        "login_refused",
+        "issuer_refused",
         f"{settings.issuer} refused the login ({printable(error, 60)}){words}.",
         {"error": printable(error, 60), "issuer": settings.issuer},
     )

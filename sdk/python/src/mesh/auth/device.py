@@ -72,7 +72,7 @@ def begin(settings: Settings) -> Plan[DeviceCode]:
     """Ask for a code (section 3.1)."""
     if settings.device_endpoint is None or "device" not in settings.flows:
         raise NotThisWay(
-            local_error("login_refused", f"{settings.issuer} offers no device flow.", {"issuer": settings.issuer})
+            local_error("issuer_refused", f"{settings.issuer} offers no device flow.", {"issuer": settings.issuer})
         )
     members = client_members(settings.client_id, settings.client_secret)
     members |= {"scope": settings.scope, "audience": settings.audience}
@@ -89,7 +89,7 @@ def _code(told: dict[str, Any], settings: Settings) -> DeviceCode:
     device, user = told.get("device_code"), told.get("user_code")
     url = told.get("verification_uri") or told.get("verification_url")  # the second is Google's name for it
     if not all(isinstance(text, str) and text for text in (device, user, url)) or not _showable(url):
-        raise local_error("login_refused", f"{settings.issuer} answered with no code that can be shown.")
+        raise local_error("issuer_refused", f"{settings.issuer} answered with no code that can be shown.")
     complete = told.get("verification_uri_complete")
     return DeviceCode(
         device_code=str(device),

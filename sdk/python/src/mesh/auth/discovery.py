@@ -39,7 +39,7 @@ def discover(server_url: str, given: Overrides) -> Plan[Settings]:
 
     Raises:
         MeshError: `login_not_configured` if the server has no issuer, `login_unavailable` if somebody can't be reached,
-            `login_refused` or `login_not_genuine` if what they say is of no use.
+            `issuer_refused` or `login_not_genuine` if what they say is of no use.
     """
     announced: dict[str, Any] = {}
     if not given.complete:
@@ -47,7 +47,7 @@ def discover(server_url: str, given: Overrides) -> Plan[Settings]:
     issuer = issuer_of(given.domain) if given.domain else _issuer(announced)
     client_id = given.client_id or announced.get("client_id")
     if not issuer or not isinstance(client_id, str) or not client_id:
-        raise local_error("login_refused", f"{server_url} names no issuer and client to log in with.")
+        raise local_error("issuer_refused", f"{server_url} names no issuer and client to log in with.")
     metadata = yield from _metadata(issuer, exact=given.domain is None and "issuer" in announced)
     flows = announced.get("flows")
     audience = given.audience or announced.get("audience")
@@ -102,7 +102,7 @@ def _issuer(announced: Mapping[str, Any]) -> str | None:
 def _metadata(issuer: str, *, exact: bool) -> Plan[dict[str, Any]]:
     """Return the issuer's metadata (OpenID Connect Discovery 1.0, section 4; RFC 8414 section 3.3)."""
     if not acceptable(issuer):
-        raise local_error("login_refused", f"The issuer {issuer} must have an https:// address.")
+        raise local_error("issuer_refused", f"The issuer {issuer} must have an https:// address.")
     told = yield from attempt(get(issuer.rstrip("/") + "/.well-known/openid-configuration"))
     reply = replied(told, issuer)
     metadata = body(reply)
@@ -110,7 +110,7 @@ def _metadata(issuer: str, *, exact: bool) -> Plan[dict[str, Any]]:
         raise local_error("login_unavailable", f"{issuer} can't serve its settings now (status {reply.status}).")
     if reply.status != 200 or not metadata:
         raise local_error(
-            "login_refused", f"{issuer} is no OpenID issuer: it has no settings there (status {reply.status})."
+            "issuer_refused", f"{issuer} is no OpenID issuer: it has no settings there (status {reply.status})."
         )
     named = metadata.get("issuer")
     if named != issuer and (exact or str(named).rstrip("/") != issuer.rstrip("/")):
@@ -125,9 +125,9 @@ def _endpoint(metadata: Mapping[str, Any], name: str) -> str | None:
     if not isinstance(url, str) or not url:
         return None
     if not acceptable(url):
-        raise local_error("login_refused", f"The issuer's {name} must have an https:// address.")
+        raise local_error("issuer_refused", f"The issuer's {name} must have an https:// address.")
     return url
 
 
 def _missing(issuer: str) -> str:
-    raise local_error("login_refused", f"{issuer} has no token endpoint.")
+    raise local_error("issuer_refused", f"{issuer} has no token endpoint.")

@@ -57,7 +57,7 @@ def _accepted(screen: Screen, login: Login) -> Plan[None]:
     if isinstance(told, Reply) and told.status in {401, 403}:
         problem = _answers.failure(told)
         raise local_error(
-            "login_refused",
+            "issuer_refused",
             f"You logged in at {login.issuer}, but {screen.server} does not accept it: {problem.message}",
             {"code": problem.code, "request_id": problem.request_id},
         )

@@ -101,7 +101,7 @@ def from_answer(reply: Reply, settings: Settings, *, nonce: str | None = None) -
     told = body(reply)
     access = told.get("access_token")
     if not isinstance(access, str) or not access or str(told.get("token_type", "Bearer")).lower() != "bearer":
-        raise local_error("login_refused", f"{settings.issuer} answered the login without a bearer token.")
+        raise local_error("issuer_refused", f"{settings.issuer} answered the login without a bearer token.")
     claims = _id_claims(told.get("id_token"), settings, nonce)
     access_claims = _payload(access)
     if access_claims is None:
@@ -154,7 +154,7 @@ def renewed(old: Login, reply: Reply) -> Login:
     told = body(reply)
     access, refresh = told.get("access_token"), told.get("refresh_token")
     if not isinstance(access, str) or not access:
-        raise local_error("login_refused", f"{old.issuer} answered the refresh without a token.")
+        raise local_error("issuer_refused", f"{old.issuer} answered the refresh without a token.")
     now = time.time()
     return replace(
         old,

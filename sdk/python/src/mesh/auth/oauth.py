@@ -61,7 +61,7 @@ def refusal(reply: Reply, doing: str, issuer: str) -> MeshError:
     reason = told.get("error_description")
     words = f": {printable(reason)}" if isinstance(reason, str) and reason else ""
     message = f"{issuer} refused {doing} ({printable(error, 60)}){words}."
-    return local_error("login_refused", message, {"error": printable(error, 60), "issuer": issuer})
+    return local_error("issuer_refused", message, {"error": printable(error, 60), "issuer": issuer})
 
 
 def replied(told: Told, where: str) -> Reply:

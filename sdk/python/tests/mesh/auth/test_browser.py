@@ -182,7 +182,7 @@ def test_a_refusal_is_told_with_the_issuers_words_and_no_markup(issuer, log_in):
     def visit(url):
         pages.append(fetch(back(url, code=None, error="server_error", error_description="<b>Service not found</b>")))
 
-    assert failed(log_in, visit) == "login_refused"
+    assert failed(log_in, visit) == "issuer_refused"
     assert "&lt;b&gt;Service not found" in pages[0][2]
 
 
@@ -209,14 +209,14 @@ def test_a_login_that_the_server_does_not_accept_shows_in_the_browser_too(issuer
     pages = []
     body = {"success": False, "error": {"code": "token_invalid", "message": "The audience is wrong."}}
     issuer.fault("/api/v1/auth/profile", (401, body))
-    assert failed(log_in, lambda url: pages.append(fetch(redirected(url)))) == "login_refused"
+    assert failed(log_in, lambda url: pages.append(fetch(redirected(url)))) == "issuer_refused"
     assert "The audience is wrong." in pages[0][2]
 
 
 def test_a_code_that_is_refused_shows_in_the_browser_too(issuer, log_in):
     pages = []
     issuer.fault("/oauth/token", (403, {"error": "invalid_grant"}))
-    assert failed(log_in, lambda url: pages.append(fetch(redirected(url)))) == "login_refused"
+    assert failed(log_in, lambda url: pages.append(fetch(redirected(url)))) == "issuer_refused"
     assert pages[0][0] == 400
     assert "did not work" in pages[0][2]
 

@@ -81,7 +81,7 @@ def test_an_unknown_refusal_is_told_with_the_issuers_words(issuer, log_in):
     issuer.fault(TOKEN, (400, {"error": "consent_required", "error_description": "Ask \x1b[31mAda."}))
     with pytest.raises(mesh.LoginFailed, match="consent_required") as caught:
         log_in()
-    assert caught.value.code == "login_refused"
+    assert caught.value.code == "issuer_refused"
     assert "\x1b" not in str(caught.value)
 
 
@@ -142,7 +142,7 @@ def test_a_code_that_can_not_be_shown_is_refused(issuer, log_in, told):
     issuer.fault("/oauth/device/code", (200, told))
     with pytest.raises(mesh.LoginFailed) as caught:
         log_in()
-    assert caught.value.code == "login_refused"
+    assert caught.value.code == "issuer_refused"
 
 
 def test_an_opaque_token_says_that_the_audience_is_missing(issuer, log_in):

@@ -77,19 +77,19 @@ def test_the_issuer_must_match_exactly_what_was_announced(issuer, discover):
 @pytest.mark.parametrize("bad", ["http://issuer.example.com/", "ftp://x/", "file:///etc"])
 def test_an_issuer_in_clear_text_is_refused(issuer, discover, bad):
     issuer.announced = {"issuer": bad}
-    assert refused(discover).code == "login_refused"
+    assert refused(discover).code == "issuer_refused"
 
 
 @pytest.mark.parametrize("name", ["token_endpoint", "device_authorization_endpoint", "authorization_endpoint"])
 def test_an_endpoint_in_clear_text_is_refused(issuer, discover, name):
     issuer.metadata_extra = {name: "http://issuer.example.com/x"}
-    assert refused(discover).code == "login_refused"
+    assert refused(discover).code == "issuer_refused"
 
 
 @pytest.mark.parametrize("told", [(404, {}), (200, b"<html>"), (200, []), (302, b"")])
 def test_something_that_is_no_issuer_is_told(issuer, discover, told):
     issuer.fault(METADATA, told)
-    assert refused(discover).code == "login_refused"
+    assert refused(discover).code == "issuer_refused"
 
 
 def test_an_issuer_that_is_down_is_unavailable(issuer, discover):
@@ -102,9 +102,9 @@ def test_an_issuer_that_is_down_is_unavailable(issuer, discover):
 
 def test_a_server_that_names_nothing_is_of_no_use(issuer, discover):
     issuer.announced = {"issuer": None, "domain": None}
-    assert refused(discover).code == "login_refused"
+    assert refused(discover).code == "issuer_refused"
     issuer.announced = {"client_id": None}
-    assert refused(discover).code == "login_refused"
+    assert refused(discover).code == "issuer_refused"
 
 
 @pytest.mark.parametrize(

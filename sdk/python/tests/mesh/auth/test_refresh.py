@@ -85,7 +85,7 @@ def test_a_refused_client_is_told_and_the_login_kept(make, issuer, logged_in, st
     client = make()
     with pytest.raises(mesh.LoginFailed) as caught:
         client.list_keys()
-    assert caught.value.code == "login_refused"
+    assert caught.value.code == "issuer_refused"
     assert store.exists()
     assert client.list_keys() == []
 
