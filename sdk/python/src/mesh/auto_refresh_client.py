@@ -28,20 +28,28 @@ class AutoRefreshMeshClient(MeshClient):
     gets one of its own.
 
     Args:
+        server_url: as `MeshClient` has it, like all the other named arguments.
+        auth_token: a token that is given is never renewed.
         auto_refresh: whether to renew at all; default: AUTO_REFRESH, then true.
         refresh_margin: seconds before its end that the login is renewed; of a short one, a fifth of its life at most.
-        arguments: as `MeshClient` has them.
+        named: the other arguments of `MeshClient`.
 
     Raises:
         TypeError, ValueError: if an argument is wrong.
     """
 
     def __init__(
-        self, *arguments: Any, auto_refresh: bool | None = None, refresh_margin: float = REFRESH_MARGIN_S, **named: Any
+        self,
+        server_url: str | None = None,
+        auth_token: str | None = None,
+        *,
+        auto_refresh: bool | None = None,
+        refresh_margin: float = REFRESH_MARGIN_S,
+        **named: Any,
     ) -> None:
         if not 0 <= refresh_margin < float("inf"):
             raise ValueError("refresh_margin must be a number of seconds, not negative")
-        super().__init__(*arguments, auto_refresh=auto_refresh, **named)
+        super().__init__(server_url, auth_token, auto_refresh=auto_refresh, **named)
         self._stop = threading.Event()
         self._thread: threading.Thread | None = None
         self._process = os.getpid()

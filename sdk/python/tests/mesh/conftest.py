@@ -1,12 +1,14 @@
 """Both clients behind one interface: whatever a test says of one holds for the other."""
 
 import asyncio
+import logging
 import os
 import re
 
 import pytest
 
 import mesh
+from mesh import _debug
 
 from .server import Server
 
@@ -30,6 +32,15 @@ def server():
     made = Server()
     yield made
     made.close()
+
+
+@pytest.fixture
+def logger():
+    """The logger of Mesh; what a test switched on does not stay."""
+    made = logging.getLogger(_debug.NAME)
+    yield made
+    made.handlers.clear()
+    made.setLevel(logging.NOTSET)
 
 
 class Driver:

@@ -1,6 +1,5 @@
 """What a person at a terminal sees and is asked during a login, in plain text; `mesh-auth` has a richer one."""
 
-import os
 import sys
 
 from mesh.auth.device import DeviceCode
@@ -51,15 +50,7 @@ class Screen:
         """Return a line that was typed or pasted meanwhile; never waits."""
         if not self._reading or not interactive():
             return None
-        if os.name == "nt":
-            return self._keys()
-        import select  # noqa: PLC0415 - only while a person logs in
-
-        if not select.select([sys.stdin], [], [], 0)[0]:
-            return None
-        line = sys.stdin.readline()
-        self._reading = bool(line)  # an end of input would be "ready" for ever
-        return line.strip() or None
+        return self._line()
 
     def ask(self, question: str) -> bool:
         """Ask a question; anything but yes is no."""
@@ -67,16 +58,30 @@ class Screen:
         sys.stderr.flush()
         return sys.stdin.readline().strip().lower() in {"y", "yes"}
 
-    def _keys(self) -> str | None:
-        """Collect typed keys; a Windows console can't be asked for a line without waiting for it."""
-        import msvcrt  # noqa: PLC0415 - Windows only
+    if sys.platform == "win32":
 
-        while msvcrt.kbhit():  # type: ignore[attr-defined,unused-ignore]
-            key: str = msvcrt.getwche()  # type: ignore[attr-defined,unused-ignore]
-            if key == "\x03":
-                raise KeyboardInterrupt
-            if key in {"\r", "\n"}:
-                line, self._typed = self._typed, ""
-                return line.strip() or None
-            self._typed += key
-        return None
+        def _line(self) -> str | None:
+            """Collect typed keys: a console can't be asked for a line without waiting for it."""
+            import msvcrt  # noqa: PLC0415 - only while a person logs in
+
+            while msvcrt.kbhit():
+                key = msvcrt.getwche()
+                if key == "\x03":
+                    raise KeyboardInterrupt
+                if key in {"\r", "\n"}:
+                    line, self._typed = self._typed, ""
+                    return line.strip() or None
+                self._typed += key
+            return None
+
+    else:
+
+        def _line(self) -> str | None:
+            """Read a line if there is one."""
+            import select  # noqa: PLC0415 - as above
+
+            if not select.select([sys.stdin], [], [], 0)[0]:
+                return None
+            line = sys.stdin.readline()
+            self._reading = bool(line)  # an end of input would be "ready" for ever
+            return line.strip() or None

@@ -1,5 +1,6 @@
 """Who a client is, in which order, and what it does when the login is due, refused, or over."""
 
+import asyncio
 import threading
 import time
 
@@ -7,8 +8,6 @@ import pytest
 
 import mesh
 from mesh.auth.store import Store
-
-from ..server import completion
 
 
 def sent(issuer):
@@ -160,6 +159,22 @@ def test_nothing_is_sent_to_the_hosted_server_before_a_person_agreed(monkeypatch
     assert not sent
 
 
+def test_who_agrees_to_the_hosted_server_logs_in_there_and_is_not_asked_again(
+    make, issuer, at_terminal, monkeypatch, profile_text
+):
+    asked = []
+    monkeypatch.setattr("mesh._config.HOSTED_URL", issuer.url)
+    monkeypatch.setattr("mesh.auth.screen.Screen.ask", lambda _, question: asked.append(question) or True)
+    issuer.decision = "approve"
+    with mesh.MeshClient() as client:
+        assert client.chat("hi").success
+        assert client.chat("hi").success
+    with mesh.MeshClient() as client:
+        assert client.chat("hi").success
+    assert len(asked) == 1
+    assert issuer.url in profile_text()
+
+
 # --- renewal ---
 
 
@@ -300,55 +315,19 @@ def test_a_disk_that_is_full_costs_no_call_and_no_refresh_token(make, issuer, lo
     assert store.load().refresh_token is not None
 
 
-# --- registration ---
+def test_of_many_tasks_one_renews(issuer, logged_in):
+    logged_in(expires_in=0.5)
 
+    async def main():
+        async with mesh.AsyncMeshClient(issuer.url) as client:
+            return await asyncio.gather(*(client.list_keys() for _ in range(50)))
 
-def test_the_profile_is_asked_for_once_before_the_first_chat(make, issuer, logged_in):
-    logged_in()
-    client = make()
-    client.list_keys()
-    assert issuer.profiles == 0
-    for _ in range(3):
-        assert client.chat("hi").success
-    assert issuer.profiles == 1
-
-
-def test_an_old_server_is_asked_at_its_own_path(make, issuer, logged_in):
-    logged_in()
-    issuer.fault("/api/v1/auth/profile", (404, {}))
-    assert make().chat("hi").success
-    assert len(issuer.requests("/v1/mesh/auth/profile")) == 1
-
-
-@pytest.mark.parametrize("status", [400, 402, 403, 404, 500])
-def test_a_registration_that_fails_is_told_as_documented(make, issuer, logged_in, status):
-    logged_in()
-    body = {"success": False, "error": {"code": "internal_error", "message": "No."}}
-    for path in ("/api/v1/auth/profile", "/v1/mesh/auth/profile"):
-        issuer.fault(path, *[(status, body)] * 4)
-    answer = make().chat("hi")
-    assert answer["success"] is False
-    assert answer["error"] == "Failed to register user. Chat requires user registration."
-    assert answer["troubleshooting"] == [
-        "Try calling the auth profile endpoint directly first",
-        "Verify your authentication token is valid",
-        "Check that the server URL is correct",
-    ]
-    assert not issuer.requests("/api/v1/chat/completions")
-
-
-def test_a_failed_registration_is_tried_again_by_the_next_chat(make, issuer, logged_in):
-    logged_in()
-    issuer.fault("/api/v1/auth/profile", (400, {}))
-    client = make()
-    assert client.chat("hi")["code"] == "registration_failed"
-    assert client.chat("hi").content == completion()["choices"][0]["message"]["content"]
+    assert asyncio.run(main()) == [[]] * 50
+    assert len(issuer.refreshes) == 1
 
 
 def test_a_cancelled_caller_does_not_cost_the_login(issuer, logged_in, store):
     """The reply of a refresh may hold the only successor of the token, whoever waits for it."""
-    import asyncio
-
     logged_in(expires_in=0.5)
     proceed = threading.Event()
 

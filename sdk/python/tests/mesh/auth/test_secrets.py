@@ -27,7 +27,7 @@ def secrets(issuer):
     return found
 
 
-def test_nothing_is_logged_at_debug(make, issuer, logged_in, caplog, capsys, secrets):
+def test_nothing_is_logged_at_debug(logger, make, issuer, logged_in, caplog, capsys, secrets):
     caplog.set_level(logging.DEBUG)
     logged_in(expires_in=0.5)
     issuer.fault("/oauth/token", (503, {}), lambda ask: ask.hang_up())
@@ -49,7 +49,7 @@ def test_nothing_is_logged_at_debug(make, issuer, logged_in, caplog, capsys, sec
         assert secret not in text
 
 
-def test_first_use_shows_and_logs_no_secret(make, issuer, at_terminal, caplog, capsys, secrets):
+def test_first_use_shows_and_logs_no_secret(logger, make, issuer, at_terminal, caplog, capsys, secrets):
     caplog.set_level(logging.DEBUG)
     issuer.decision = "approve"
     codes = []
