@@ -11,7 +11,7 @@ from mesh._plan import Plan, Told, Wait, attempt
 from mesh._transport import Reply
 from mesh.auth.discovery import Settings
 from mesh.auth.logins import Login, from_answer
-from mesh.auth.oauth import body, client_members, error_of, form, refusal, replied
+from mesh.auth.oauth import body, client_members, error_of, form, no_reply, refusal, replied
 from mesh.errors import local_error
 
 GRANT = "urn:ietf:params:oauth:grant-type:device_code"
@@ -122,6 +122,8 @@ def _next_interval(told: Told, interval: float, settings: Settings) -> float:
     The JSON `error` decides, never the status: Auth0 says "pending" with 403 and "slow down" with 429.
     """
     if not isinstance(told, Reply):
+        if told.kind in {"closed", "forked"}:
+            raise no_reply(told, settings.issuer)
         # No answer may mean that the issuer is overloaded: section 3.5 asks for longer pauses then.
         return min(interval * 2, 60.0) if told.kind == "timeout" else interval
     error = error_of(told)

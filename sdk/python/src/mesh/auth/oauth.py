@@ -9,7 +9,7 @@ import msgspec
 from mesh._config import LOOPBACK
 from mesh._plan import Told
 from mesh._secret import Secret
-from mesh._transport import Reply, WireRequest
+from mesh._transport import Reply, TransportFailure, WireRequest
 from mesh.errors import MeshError, local_error
 
 #: Seconds for one request of a login.
@@ -65,10 +65,19 @@ def refusal(reply: Reply, doing: str, issuer: str) -> MeshError:
 
 
 def replied(told: Told, where: str) -> Reply:
-    """Return the reply; raises `login_unavailable` where none came."""
+    """Return the reply; raises where none came."""
     if isinstance(told, Reply):
         return told
-    raise local_error("login_unavailable", f"{where} can't be reached.", {"reason": told.kind})
+    raise no_reply(told, where)
+
+
+def no_reply(failure: TransportFailure, where: str) -> MeshError:
+    """Return the error of a request to which no reply came."""
+    if failure.kind == "closed":
+        return local_error("client_closed", "This client was closed.")
+    if failure.kind == "forked":
+        return local_error("process_forked", "This process was forked from one that had used Mesh already.")
+    return local_error("login_unavailable", f"{where} can't be reached.", {"reason": failure.kind})
 
 
 def acceptable(url: str) -> bool:

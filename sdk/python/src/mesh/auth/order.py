@@ -48,7 +48,7 @@ class Credentials:
         self._ports = ports
         self._auto = auto_refresh
         self._opened: Store | None = None
-        self._agreed = config.agreed
+        self._agreed, self._declined = config.agreed, False
         self._kept: Login | None = None
         self._unsaved: Login | None = None
         self._from_profile: Secret | None = None
@@ -101,6 +101,7 @@ class Credentials:
             yield from self._agreement()
         if self._config.token is not None:  # (1), (2)
             return self._config.token
+        self.missing = False
         login = self._kept or (yield from self._stored())
         if login is not None:  # (3)
             return (yield from self._current(login, self.share)).access_token
@@ -116,6 +117,7 @@ class Credentials:
             MeshError: as `token`.
         """
         if self._kept is None or not self.renewable:
+            self._from_profile = None  # its file may hold another one by now: the next call looks
             return None
         return (yield from finish(self._renewed(refused))).access_token
 
@@ -166,7 +168,7 @@ class Credentials:
         except Damaged:
             pass
         deadline = time.monotonic() + _RENEW_WAIT_S
-        while not self._store.lock.try_acquire():
+        while not self._try_file():
             if time.monotonic() > deadline:
                 raise self._held()
             time.sleep(0.02)
@@ -300,10 +302,11 @@ class Credentials:
 
         yield from self._alone(_PERSON_WAIT_S)
         try:
-            if not self._agreed and interactive():
+            if not self._agreed and not self._declined and interactive():
                 question = f"No server is configured. Log in at {HOSTED_URL}? Set MESH_API_URL for your own."
                 screen = Screen(HOSTED_URL)
                 self._agreed = yield from do(lambda: screen.ask(question))
+                self._declined = not self._agreed
         finally:
             self._busy.release()
         if not self._agreed:

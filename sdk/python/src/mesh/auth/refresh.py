@@ -4,7 +4,7 @@ from mesh._plan import Plan, Told, Wait, attempt
 from mesh._secret import Secret
 from mesh._transport import Reply
 from mesh.auth.logins import Login, renewed
-from mesh.auth.oauth import client_members, error_of, form, refusal
+from mesh.auth.oauth import client_members, error_of, form, no_reply, refusal
 from mesh.errors import MeshError, local_error
 
 #: A refresh whose reply was lost is sent again with the same token: issuers accept that for a while (Auth0 calls it the
@@ -25,16 +25,15 @@ def renew(login: Login, client_secret: Secret | None) -> Plan[Login]:
         raise local_error("session_ended", f"The login at {login.issuer} has expired, and it can't be renewed.")
     members = client_members(login.client_id, client_secret)
     members |= {"grant_type": "refresh_token", "refresh_token": login.refresh_token.reveal()}
-    told: Told | None = None
-    for tries in range(_TRIES):
-        if tries:
-            yield Wait(_FIRST_WAIT_S * 2 ** (tries - 1))
+    tries = 0
+    while True:
         told = yield from attempt(form(login.token_endpoint, members))
         if isinstance(told, Reply) and told.status == 200:
             return renewed(login, told)
-        if not _may_pass(told):
-            break
-    raise _failed(login, told)
+        tries += 1
+        if tries == _TRIES or not _may_pass(told):
+            raise _failed(login, told)
+        yield Wait(_FIRST_WAIT_S * 2 ** (tries - 1))
 
 
 def revoke(login: Login, client_secret: Secret | None) -> Plan[bool]:
@@ -60,16 +59,9 @@ def _may_pass(told: Told) -> bool:
     return error_of(told) != "invalid_grant" and (told.status >= 500 or told.status == 429)
 
 
-def _failed(login: Login, told: Told | None) -> MeshError:
+def _failed(login: Login, told: Told) -> MeshError:
     if not isinstance(told, Reply):
-        kind = told.kind if told is not None else "broken"
-        if kind == "closed":
-            return local_error("client_closed", "This client was closed.")
-        if kind == "forked":
-            return local_error("process_forked", "This process was forked from one that had used Mesh already.")
-        return local_error(
-            "login_unavailable", f"{login.issuer} can't be reached to renew the login.", {"reason": kind}
-        )
+        return no_reply(told, login.issuer)
     if error_of(told) == "invalid_grant":
         return local_error(
             "session_ended", f"{login.issuer} no longer renews this login: it was revoked or is too old."

@@ -110,7 +110,10 @@ class Store:
             self.load()
         except Damaged:
             aside = self.path.with_suffix(".damaged")
-            self.path.replace(aside)
+            try:
+                self.path.replace(aside)
+            except OSError as problem:
+                raise _unreadable(self.path, problem) from None
             _debug.warn("The stored login for %s is damaged; it was kept as %s. Log in again.", self._origin, aside)
             return aside
         return None

@@ -48,5 +48,10 @@ def target(server: str | None, *, may_ask: bool = False) -> Target:
 
     Raises:
         ConfigurationError: if there is none, or it must not be used.
+        click.UsageError: if a setting in the environment is wrong.
     """
-    return Target(_config.load(server_url=server, may_ask=may_ask and interactive()), overrides(os.environ))
+    try:
+        callback_ports(os.environ)
+        return Target(_config.load(server_url=server, may_ask=may_ask and interactive()), overrides(os.environ))
+    except ValueError as problem:
+        raise click.UsageError(str(problem)) from None

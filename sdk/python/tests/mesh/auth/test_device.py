@@ -180,7 +180,7 @@ def waits(settings, *answers):
             if isinstance(step, Wait):
                 found.append(step.seconds)
             step = plan.send(rest.pop(0) if isinstance(step, Attempt) else None)
-    except mesh.LoginFailed:
+    except mesh.MeshError:
         return found
 
 
@@ -190,6 +190,10 @@ SLOW, PENDING = Reply(429, {}, b'{"error":"slow_down"}'), Reply(403, {}, b'{"err
 def test_slow_down_adds_five_seconds_for_good(settings, monkeypatch):
     monkeypatch.setattr(device, "_SLOWER_S", 5.0)
     assert waits(settings, PENDING, SLOW, PENDING, SLOW) == [5, 5, 10, 10, 15]
+
+
+def test_a_client_that_is_closed_meanwhile_stops(settings):
+    assert waits(settings, TransportFailure("closed")) == [5]
 
 
 def test_a_retry_after_is_kept_to(settings):

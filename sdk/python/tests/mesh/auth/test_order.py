@@ -45,6 +45,19 @@ def test_the_profiles_token_is_used_where_there_is_no_login(make, issuer, folder
     assert sent(issuer) == ["mesh_of_the_profile"]
 
 
+def test_a_profiles_token_that_was_replaced_is_read_again(make, issuer, folder):
+    write_profile(folder, issuer.url)
+    client = make()
+    client.list_keys()
+    (folder / "dev.token").write_text("mesh_the_next")
+    refused = {"success": False, "error": {"code": "token_revoked", "message": "No."}}
+    issuer.fault("/api/v1/keys", (401, refused))
+    with pytest.raises(mesh.AuthenticationError):
+        client.list_keys()
+    client.list_keys()
+    assert sent(issuer)[-1] == "mesh_the_next"
+
+
 def test_without_a_terminal_it_fails_at_once_and_names_the_command(make, issuer):
     answer = make().chat("hi")
     assert answer["code"] == "not_logged_in"
@@ -173,6 +186,15 @@ def test_who_agrees_to_the_hosted_server_logs_in_there_and_is_not_asked_again(
         assert client.chat("hi").success
     assert len(asked) == 1
     assert issuer.url in profile_text()
+
+
+def test_who_declines_the_hosted_server_is_not_asked_again(at_terminal, monkeypatch):
+    asked = []
+    monkeypatch.setattr("mesh.auth.screen.Screen.ask", lambda _, question: asked.append(question))
+    with mesh.MeshClient() as client:
+        for _ in range(3):
+            assert client.chat("hi")["code"] == "server_not_configured"
+    assert len(asked) == 1
 
 
 # --- renewal ---
