@@ -1,4 +1,4 @@
-"""A login from its beginning to its end: `mesh-auth`, the client, the server and its dev issuer, each as people use it."""
+"""A login from its beginning to its end: `mesh-auth`, the client, the server and its dev issuer."""
 
 import http.client
 import json
@@ -8,6 +8,7 @@ import signal
 import subprocess
 import sys
 import time
+from dataclasses import replace
 from pathlib import Path
 from urllib.parse import urlencode, urljoin, urlsplit
 
@@ -26,14 +27,12 @@ def server(machine, monkeypatch):
             pytest.fail("this server has no dev issuer")
         pytest.skip("this server has no dev issuer")
     machine.start("--no-model", "--dev-issuer")
-    url = machine.url
     (machine.config_dir / "dev.token").unlink()
     for name in list(os.environ):
         if re.match(r"MESH_|AUTH0_|CI$|DEFAULT_", name):
             monkeypatch.delenv(name)
     for name, value in {"MESH_CONFIG_DIR": str(machine.config_dir), "MESH_KEYRING": "off"}.items():
         monkeypatch.setenv(name, value)
-    assert url
     return machine
 
 
@@ -122,9 +121,7 @@ def test_the_whole_life_of_a_login(server):
     with MeshClient() as client:
         assert client.store_key("a", "value").success
         assert client.get_key("a") == "value"
-        before = client._found.credentials.kept
-        client._found.credentials.margin = 10.0**9
-        client._found.credentials._kept = replaced(before)
+        before = let_it_expire(client)
         assert client.list_keys() == ["a"]  # renewed on the way
         assert client._found.credentials.kept.access_token != before.access_token
     doctor = auth("doctor")
@@ -135,11 +132,13 @@ def test_the_whole_life_of_a_login(server):
         assert client.chat("hi")["code"] == "not_logged_in"
 
 
-def replaced(login):
-    """Return the login as it will be when its time has come."""
-    from dataclasses import replace
-
-    return replace(login, expires_at=time.time() - 1)
+def let_it_expire(client):
+    """Make the client and the store believe that the time of its token has come; return the login as it was."""
+    credentials = client._found.credentials
+    before = credentials.kept
+    credentials._kept = replace(before, expires_at=time.time() - 1)
+    credentials._store.save(credentials._kept)
+    return before
 
 
 def test_a_login_in_a_browser(server):
@@ -182,14 +181,10 @@ def test_a_login_that_was_revoked_elsewhere_ends_at_the_next_renewal(server):
     by_device(server)
     with AutoRefreshMeshClient() as client:
         assert client.list_keys() == []
-        credentials = client._found.credentials
-        assert drive(revoke(credentials.kept, None), client._transport)
-        credentials._kept = replaced(credentials.kept)
-        store = credentials._store
-        store.save(credentials._kept)
+        assert drive(revoke(let_it_expire(client), None), client._transport)
         with pytest.raises(SessionEnded):
             client.list_keys()
-        assert not store.exists()
+        assert not client._found.credentials._store.exists()
 
 
 @pytest.mark.skipif(sys.platform == "win32", reason="POSIX signals")
