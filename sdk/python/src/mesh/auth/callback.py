@@ -64,6 +64,7 @@ class Listener:
             raise local_error("login_port_taken", f"The {which} in use by other programs.", {"ports": tried})
         self.port: int = sockets[0].getsockname()[1]
         self.visits: queue.SimpleQueue[Visit] = queue.SimpleQueue()
+        self._heard: list[Visit] = []
         self._servers = [_Server(found, self.visits) for found in sockets]
         self._threads = [
             threading.Thread(target=server.serve_forever, args=(0.1,), name="mesh-login-callback", daemon=True)
@@ -80,14 +81,17 @@ class Listener:
     def heard(self) -> Visit | None:
         """Return the next visit, or None where there is none yet."""
         try:
-            return self.visits.get_nowait()
+            self._heard.append(self.visits.get_nowait())
         except queue.Empty:
             return None
+        return self._heard[-1]
 
     def close(self) -> None:
         """Give the port back; browsers that still wait are told."""
-        while visit := self.heard():
-            visit.answer(410, page.stray())
+        while self.heard():
+            pass
+        for visit in self._heard:  # who has an answer does not read this one
+            visit.answer(410, page.failed("The login was given up before it was finished."))
         for server in self._servers:
             server.shutdown()
         for server in self._servers:

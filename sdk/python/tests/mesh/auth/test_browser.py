@@ -221,6 +221,21 @@ def test_a_code_that_is_refused_shows_in_the_browser_too(issuer, log_in):
     assert "did not work" in pages[0][2]
 
 
+def test_ctrl_c_during_the_exchange_tells_the_browser(issuer, settings, transport):
+    class Interrupted:
+        def send(self, request):
+            if request.url.endswith("/oauth/token"):
+                raise KeyboardInterrupt
+            return transport.send(request)
+
+    person = Person(lambda url: fetch(redirected(url)), issuer.url)
+    with pytest.raises(KeyboardInterrupt):
+        drive(flows.in_browser(settings, person, callback_ports({})), Interrupted())
+    person.thread.join(10)
+    assert person.results[0][0] == 410
+    assert "given up" in person.results[0][2]
+
+
 @pytest.mark.parametrize("status", [429, 500, 503])
 def test_an_issuer_that_can_not_exchange_now_is_unavailable(issuer, log_in, status):
     issuer.fault("/oauth/token", (status, {}))
