@@ -58,7 +58,7 @@ def send(found: Found, request: Request, timeout: float | None) -> Plan[Reply]:
         # Of a stream the time is the longest silence, not the whole.
         told = yield from attempt(_wire(config, token, request, given if request.streamed else left))
         _debug.note(request, told, started)
-        if not renewed and _issuer_refused(told):
+        if not renewed and _login_refused(told):
             renewed, fresh = True, (yield from credentials.renew(token))
             if fresh is not None:  # the request was refused before anything was done
                 token = fresh
@@ -98,7 +98,7 @@ def _reply(config: Config, told: Told, given: float) -> Reply:
     raise local_error("connection_failed", f"{what}: {config.server_url}.")
 
 
-def _issuer_refused(told: Told) -> bool:
+def _login_refused(told: Told) -> bool:
     """Return whether the server itself said that the token is no longer good; a provider's 401 has other codes."""
     return isinstance(told, Reply) and told.status == 401 and _answers.failure(told).code.startswith("token_")
 

@@ -27,7 +27,7 @@ class MeshClient(BaseClient):
 
     Args:
         server_url: the server; default: MESH_API_URL, then the profile that `mesh-server dev` or a login left.
-        auth_token: the login; default: MESH_AUTH_TOKEN, then the profile's.
+        auth_token: a token; default: MESH_AUTH_TOKEN, then the login stored for the server, then the profile's token.
         profile: a name in the profile file; default: MESH_PROFILE, then the file's own default.
         timeout: seconds for each call, over all tries; default: MESH_TIMEOUT, then 600 for a chat and 60 for the rest.
         max_retries: further tries of a call that surely was not executed; default: MESH_MAX_RETRIES, then 2.
