@@ -22,6 +22,7 @@ if TYPE_CHECKING:
     )
     from mesh._stream import AsyncStream, Stream
     from mesh.async_client import AsyncMeshClient
+    from mesh.auto_refresh_client import AutoRefreshMeshClient
     from mesh.client import MeshClient
     from mesh.errors import (
         AuthenticationError,
@@ -30,12 +31,14 @@ if TYPE_CHECKING:
         ConnectionFailed,
         DeadlineExceeded,
         InvalidRequest,
+        LoginFailed,
         MeshError,
         NotFoundError,
         PermissionDenied,
         ProviderError,
         RateLimited,
         ServerError,
+        SessionEnded,
         StreamTruncated,
     )
     from mesh.results import ChatChunk, ChatResult, DeletedKey, Result, StoredKey, Usage
@@ -43,6 +46,7 @@ if TYPE_CHECKING:
 _HOME = {
     "MeshClient": "client",
     "AsyncMeshClient": "async_client",
+    "AutoRefreshMeshClient": "auto_refresh_client",
     "Stream": "_stream",
     "AsyncStream": "_stream",
     "Result": "results",
@@ -53,6 +57,8 @@ _HOME = {
     "DeletedKey": "results",
     "MeshError": "errors",
     "AuthenticationError": "errors",
+    "LoginFailed": "errors",
+    "SessionEnded": "errors",
     "PermissionDenied": "errors",
     "InvalidRequest": "errors",
     "NotFoundError": "errors",
@@ -76,6 +82,7 @@ __all__ = [
     "AsyncMeshClient",
     "AsyncStream",
     "AuthenticationError",
+    "AutoRefreshMeshClient",
     "ChatChunk",
     "ChatResult",
     "ConfigurationError",
@@ -84,6 +91,7 @@ __all__ = [
     "DeadlineExceeded",
     "DeletedKey",
     "InvalidRequest",
+    "LoginFailed",
     "MeshClient",
     "MeshError",
     "NotFoundError",
@@ -92,6 +100,7 @@ __all__ = [
     "RateLimited",
     "Result",
     "ServerError",
+    "SessionEnded",
     "StoredKey",
     "Stream",
     "StreamTruncated",

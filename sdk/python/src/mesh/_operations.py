@@ -6,7 +6,9 @@ from datetime import datetime
 from typing import Any
 
 from mesh import _answers, _requests
-from mesh._send import Found, Plan, send
+from mesh._plan import Plan
+from mesh._register import Registration, before_chat
+from mesh._send import Found, send
 from mesh._transport import Reply
 from mesh.errors import NotFoundError
 from mesh.results import ChatResult, DeletedKey, StoredKey
@@ -25,18 +27,26 @@ class KeyArguments:
 
 
 def chat(
-    found: Found, request: _requests.Request, timeout: float | None, *, original: bool
+    found: Found,
+    registration: Registration,
+    request: _requests.Request,
+    timeout: float | None,
+    *,
+    original: bool,
 ) -> Plan[ChatResult | dict[str, Any]]:
     """Chat, and return the whole answer."""
-    reply = yield from send(found, request, timeout)
-    body = _answers.read(reply)
+    left = yield from before_chat(found, registration, timeout)
+    body = _answers.read(reply := (yield from send(found, request, left)))
     if original:
         return _answers.original(body)
     return _answers.chat_result(body, status=reply.status, request_id=reply.headers.get("x-request-id"))
 
 
-def open_stream(found: Found, request: _requests.Request, timeout: float | None) -> Plan[Reply]:
+def open_stream(
+    found: Found, registration: Registration, request: _requests.Request, timeout: float | None
+) -> Plan[Reply]:
     """Begin a streamed chat, and return the reply that has the stream."""
+    yield from before_chat(found, registration, timeout)  # of a stream the timeout is a silence, not a sum
     reply = yield from send(found, request, timeout)
     if reply.stream is None:
         raise _answers.failure(reply)

@@ -190,14 +190,66 @@ CODES: dict[str, Code] = {
         None,
         _AUTH,
         (
-            "Start a server of your own with `mesh-server dev`: it logs you in.",
+            "Log in: run `mesh-auth`, or `mesh-auth --headless` on a machine without a browser.",
             "For a script or a service set MESH_AUTH_TOKEN or pass auth_token=.",
+            "Or start a server of your own with `mesh-server dev`: it logs you in.",
+        ),
+    ),
+    "login_denied": Code(None, _AUTH, ("The login was declined. Run `mesh-auth` to try again.",)),
+    "login_timed_out": Code(None, _AUTH, ("Nobody finished the login in time. Run `mesh-auth` to get a new code.",)),
+    "issuer_refused": Code(
+        None,
+        _AUTH,
+        (
+            "Run `mesh-auth doctor`: it checks the settings at the issuer and names what to change.",
+            "Check AUTH0_DOMAIN, AUTH0_CLIENT_ID and AUTH0_AUDIENCE where you set them yourself.",
+        ),
+    ),
+    "login_not_genuine": Code(
+        None,
+        _AUTH,
+        (
+            "Nothing was stored. Run `mesh-auth` again, and only follow the address that it shows.",
+            "If it happens again, tell the server's operator: the issuer's answers contradict its own settings.",
+        ),
+    ),
+    "login_token_opaque": Code(
+        None,
+        _AUTH,
+        (
+            "Set AUTH0_AUDIENCE to the identifier of the API at the issuer, here or on the server.",
+            "Then run `mesh-auth` again.",
+        ),
+    ),
+    "login_unavailable": Code(
+        None,
+        _CLIENT,
+        ("Try again shortly.", "Run `mesh-auth doctor` to see what can't be reached."),
+        retryable=True,
+    ),
+    "login_port_taken": Code(
+        None,
+        _CLIENT,
+        ("Choose another port: `mesh-auth --port N`.", "Or log in without one: `mesh-auth --headless`."),
+    ),
+    "session_ended": Code(None, _AUTH, ("Log in again: run `mesh-auth`.",)),
+    "login_store_unreadable": Code(
+        None,
+        _CLIENT,
+        (
+            "Unlock the keyring of this system, then try again.",
+            "Or log in again with `mesh-auth`; MESH_KEYRING=off keeps the key in a file instead.",
+            "`mesh-auth doctor` checks the keyring and the files.",
         ),
     ),
     "server_not_configured": Code(
         None,
         _CLIENT,
-        ("Set MESH_API_URL to your server's address.", "Or start one here with `mesh-server dev`."),
+        (
+            "Set MESH_API_URL to your server's address.",
+            "Or log in there once with `mesh-auth --server URL`: that is remembered.",
+            "Or start one here with `mesh-server dev`.",
+        ),
     ),
     "server_insecure": Code(
         None,
