@@ -1,7 +1,8 @@
 """The accounts of logins: one for an identity, none for an e-mail address, and none that sees another's."""
 
 import asyncio
-import multiprocessing
+import subprocess
+import sys
 from datetime import UTC, datetime, timedelta
 
 import pytest
@@ -11,7 +12,6 @@ from mesh_server.accounts.models import EVERYDAY_SCOPES
 from mesh_server.accounts.oidc.issuers import Issuers
 from mesh_server.accounts.oidc.models import Issuer, SignedClaims
 from mesh_server.accounts.service import Accounts
-from mesh_server.db.engine import Database
 from mesh_server.errors import KeyNotFound, ScopeMissing, TokenNotFound
 from mesh_server.ids import microseconds, now_us
 from mesh_server.vault.models import NewValue
@@ -36,30 +36,49 @@ async def test_50_first_requests_at_once_make_one_account(logins, parts):
     assert tuple(await parts.database.read(count)) == (1, 1)
 
 
-def _register(url: str, start, found) -> None:
-    async def work() -> set[str]:
-        database = await Database.open(url)
-        start.wait()
-        made = await asyncio.gather(*(account_of(database, claims()) for _ in range(13)))
-        await database.close()
-        return {account.account_id for account, _ in made}
+REGISTER = """
+import asyncio, sys
+from mesh_server.accounts.identities import account_of
+from mesh_server.accounts.oidc.models import Issuer, SignedClaims
+from mesh_server.db.engine import Database
 
-    found.put(asyncio.run(work()))
+async def work():
+    database = await Database.open(sys.argv[1])
+    issuer = Issuer(url="https://i.example/", client_id="c", client_secret=None, audience="a", tenant="default")
+    claims = SignedClaims(issuer=issuer, issuer_id=issuer.url, subject="ann", email=None, expires_at=0)
+    print("ready", flush=True)
+    sys.stdin.readline()
+    made = await asyncio.gather(*(account_of(database, claims) for _ in range(13)))
+    print(*{account.account_id for account, _ in made})
+    await database.close()
+
+asyncio.run(work())
+"""
 
 
 async def test_processes_that_register_at_once_make_one_account(parts, tmp_path):
-    context = multiprocessing.get_context("spawn")
-    start, found = context.Barrier(4), context.Queue()
-    url = f"sqlite:///{tmp_path / 'mesh.db'}"
-    workers = [context.Process(target=_register, args=(url, start, found)) for _ in range(4)]
-    for worker in workers:
-        worker.start()
-    accounts = [await asyncio.to_thread(found.get, True, 60) for _ in workers]
-    for worker in workers:
-        worker.join(30)
-        worker.close()
-    found.close()
-    assert len(set().union(*accounts)) == 1
+    workers = [
+        subprocess.Popen(
+            [sys.executable, "-c", REGISTER, f"sqlite:///{tmp_path / 'mesh.db'}"],
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+            text=True,
+        )
+        for _ in range(4)
+    ]
+    try:
+        for worker in workers:
+            assert worker.stdout.readline() == "ready\n"
+        for worker in workers:
+            worker.stdin.write("go\n")
+            worker.stdin.flush()
+        accounts = [worker.communicate(timeout=60)[0].split() for worker in workers]
+    finally:
+        for worker in workers:
+            worker.kill()
+            worker.communicate()
+    assert [worker.returncode for worker in workers] == [0] * 4
+    assert len({account for found in accounts for account in found}) == 1
 
 
 async def test_the_same_address_of_two_subjects_is_two_accounts(parts):

@@ -90,6 +90,7 @@ audience = "a"
         (AUTH0 | {"AUTH0_DOMAIN": "ftp://id.example"}, "http"),
         (AUTH0 | {"AUTH0_DOMAIN": "https://u:p@id.example"}, "password"),
         (AUTH0 | {"AUTH0_DOMAIN": "https://id.example/?x=1"}, "AUTH0_DOMAIN"),
+        (AUTH0 | {"AUTH0_DOMAIN": f"https://id.example/{'x' * 500}"}, "AUTH0_DOMAIN"),
         (AUTH0 | {"AUTH0_CLIENT_SECRET": "x", "AUTH0_CLIENT_SECRET_FILE": "/y"}, "both"),
         (AUTH0 | {"AUTH0_CLIENT_SECRET_FILE": "/not/there"}, "AUTH0_CLIENT_SECRET"),
         (AUTH0 | {"MESH_OIDC_LEEWAY": "-1"}, "MESH_OIDC_LEEWAY"),

@@ -14,6 +14,8 @@ from mesh_server.errors import StartupError
 #: The tenant of an issuer that names none.
 DEFAULT_TENANT = "default"
 _MOST_LEEWAY_S = 300.0
+#: Longest address of an issuer; with a slash more it still fits its column.
+_MOST_URL = 500
 
 
 class IssuerTable(msgspec.Struct, forbid_unknown_fields=True, kw_only=True):
@@ -118,6 +120,8 @@ def _url(text: str, setting: str) -> str:
     url = text if "://" in text else f"https://{text.rstrip('/')}/"
     check_url(url, setting)
     parts = urlsplit(url)
+    if len(url) > _MOST_URL:
+        raise StartupError(f"{setting} is longer than {_MOST_URL} characters.")
     if parts.query or parts.fragment:
         raise StartupError(f"{setting} must be an address without `?` and `#`.")
     if parts.scheme != "https" and not is_loopback(parts.hostname or ""):
