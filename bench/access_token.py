@@ -1,6 +1,6 @@
 """What a login costs a request: the first look at an access token, beside PyJWT and the bare signature; and later ones.
 
-Run by `./dev bench access_token`. One core, the best of several rounds, so that other work on the machine counts little.
+Run by `./dev bench access_token`. One core, the best of several rounds, so that other work counts little.
 """
 
 import asyncio

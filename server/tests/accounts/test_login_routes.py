@@ -295,7 +295,7 @@ async def test_an_issuer_that_is_down_is_503_and_not_401(call, issuer):
 async def test_the_published_clients_whole_login_at_the_dev_issuer(opened, tmp_path):
     codes: list[str] = []
     async with serving(tmp_path / "issuer", codes.append) as dev:
-        call = await opened(configuration(dev.settings.url))
+        call = await opened(configuration(dev.settings))
         person = Person(dev.settings.url, codes)
         page = await person.go((await url_for(call)).json["auth_url"])
         back = await person.sign_in(page, "ann@example.org")

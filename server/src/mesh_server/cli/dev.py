@@ -102,7 +102,7 @@ async def _dev(settings: Settings, *, with_issuer: bool) -> int:
         if with_issuer:
             issuer = _make_issuer(settings, url)
             beside = dev_issuer_endpoints(issuer)
-            settings = replace(settings, issuers=(configuration(issuer.settings.url),))
+            settings = replace(settings, issuers=(configuration(issuer.settings),))
         services = await Services.open(settings)
     except BaseException:
         for sock in sockets:

@@ -57,9 +57,16 @@ def endpoints(issuer: DevIssuer) -> list[Endpoint]:
     return [*IssuerRoutes(issuer).endpoints(), *PageRoutes(issuer).endpoints()]
 
 
-def configuration(url: str) -> Issuer:
+def configuration(settings: DevIssuerSettings) -> Issuer:
     """Return the issuer as the server beside it is told of it."""
-    return Issuer(url=url, client_id=CLIENT_ID, client_secret=None, audience=AUDIENCE, tenant="default")
+    return Issuer(
+        url=settings.url,
+        client_id=CLIENT_ID,
+        client_secret=None,
+        audience=AUDIENCE,
+        tenant="default",
+        flows=settings.flows,
+    )
 
 
 def application(issuer: DevIssuer) -> Guard:
