@@ -14,6 +14,7 @@ from pyreqwest.exceptions import PyreqwestError
 from pyreqwest.response import Response
 
 from mesh_server.errors import IssuerUnavailable
+from mesh_server.native import settle_at_exit
 
 #: Seconds for a whole call to an issuer.
 TIMEOUT_S = 10.0
@@ -92,6 +93,7 @@ class Fetcher:
         local = urlsplit(url).hostname in _LOOPBACK
         client = self._clients.get(local)
         if client is None:
+            settle_at_exit()
             builder = (
                 ClientBuilder()
                 .user_agent("mesh-server")
