@@ -9,6 +9,7 @@ import contextlib
 import queue
 import sqlite3
 import threading
+import time
 from collections.abc import Coroutine
 from concurrent.futures import Future, ThreadPoolExecutor
 from pathlib import Path
@@ -246,7 +247,7 @@ def _prepare(path: Path) -> str:
         if not path.exists():
             path.touch(mode=0o600)
         connection = _connect(path)
-        connection.execute("PRAGMA journal_mode=WAL")
+        _use_wal(connection)
         small = path.stat().st_size < CHECK_BYTES
         if small and connection.execute("PRAGMA quick_check(1)").fetchone()[0] != "ok":
             raise _corrupt(path)
@@ -258,6 +259,19 @@ def _prepare(path: Path) -> str:
     finally:
         if connection is not None:
             connection.close()
+
+
+def _use_wal(connection: sqlite3.Connection) -> None:
+    """Switch to write-ahead logging; SQLite does not wait by itself for another process that does the same."""
+    until = time.monotonic() + BUSY_S
+    while True:
+        try:
+            connection.execute("PRAGMA journal_mode=WAL")
+            return
+        except sqlite3.OperationalError as problem:
+            if problem.sqlite_errorcode & 0xFF != sqlite3.SQLITE_BUSY or time.monotonic() > until:
+                raise
+            time.sleep(0.01)
 
 
 def _corrupt(path: Path) -> StartupError:
