@@ -316,7 +316,7 @@ async def test_no_value_is_in_the_text_of_a_failure(database):
 @pytest.mark.parametrize(
     ("change", "sentence"),
     [
-        (lambda url: url.replace("/mesh_", "/absent_"), "There is no database"),
+        (lambda url: url.replace("@/mesh_", "@/absent_"), "There is no database"),
         (lambda url: url.replace("//mesh_app:", "//nobody:"), "refuses the user name"),
         (lambda url: url + "-absent", "can't be used"),
         (lambda url: "postgresql://u:pass@word@127.0.0.1/x", "percent-encoded"),

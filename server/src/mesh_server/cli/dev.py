@@ -1,5 +1,6 @@
 """`mesh-server dev`: everything for one machine, without a question."""
 
+import asyncio
 import importlib.util
 import sys
 from pathlib import Path
@@ -9,6 +10,8 @@ import click
 from mesh_server import profile, telemetry
 from mesh_server.app import Services, runner
 from mesh_server.cli import INTERRUPTED, _options
+from mesh_server.db.address import is_postgres
+from mesh_server.db.engine import Database
 from mesh_server.errors import MeshError, StartupError
 from mesh_server.listen import bind, serve
 from mesh_server.settings import Settings, load
@@ -35,6 +38,8 @@ def dev(config: str | None, data_dir: str | None, host: str | None, port: int | 
         )
     telemetry.configure("warning" if settings.log_level == "info" else settings.log_level, settings.log_format)
     _prepare_folder(settings)
+    if is_postgres(settings.database_url):
+        asyncio.run(Database.migrate(settings.database_url))
     if not no_model:
         _fetch_model(settings)
     with runner() as loop:

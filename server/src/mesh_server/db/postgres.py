@@ -15,7 +15,7 @@ from sqlalchemy.sql import ClauseElement
 from mesh_server.db import address, postgres_schema
 from mesh_server.db.engine import Database, T, Work
 from mesh_server.db.postgres_dialect import StatementDialect
-from mesh_server.db.postgres_errors import DRIVER_ERRORS, Kind, kind, translate
+from mesh_server.db.postgres_errors import DRIVER_ERRORS, CommitLost, Kind, kind, translate
 from mesh_server.db.postgres_writer import Job, Writer, begin_with
 from mesh_server.db.schema import Compiler, Row
 from mesh_server.db.scope import Scope, setting
@@ -92,8 +92,12 @@ class Pool:
             raise translate(problem) from None
         try:
             yield connection
-        except asyncio.CancelledError:
-            connection.terminate()  # in the middle of something: PostgreSQL undoes what was begun
+        except (asyncio.CancelledError, CommitLost):
+            _close(connection)  # in the middle of something: PostgreSQL undoes what was begun
+            raise
+        except DRIVER_ERRORS as problem:
+            if kind(problem) is Kind.LOST:
+                _close(connection)
             raise
         finally:
             await _undo(connection)
@@ -175,9 +179,16 @@ async def _nothing(_connection: Any) -> None:
 
 async def _undo(connection: Any) -> None:
     """Roll back what is open, or close the connection where that fails."""
-    if connection.is_closed() or not connection.is_in_transaction():
-        return
     try:
-        await connection.execute("ROLLBACK", timeout=ROLLBACK_S)
+        if not connection.is_closed() and connection.is_in_transaction():
+            await connection.execute("ROLLBACK", timeout=ROLLBACK_S)
+    except asyncpg.InterfaceError:
+        return  # whoever used it has closed it, which gave it back to the pool
     except DRIVER_ERRORS:
+        _close(connection)
+
+
+def _close(connection: Any) -> None:
+    """Close a connection that may be closed already, at once and without a word to the other side."""
+    with contextlib.suppress(asyncpg.InterfaceError):  # it is: then the pool has it back
         connection.terminate()

@@ -5,6 +5,7 @@ none of them is passed on: an SQLSTATE and the names of constraints are.
 """
 
 import asyncio
+from dataclasses import dataclass
 from enum import Enum, auto
 
 import asyncpg
@@ -29,6 +30,22 @@ class Kind(Enum):
     LOST = auto()  # the connection is gone, or of no use
     BROKEN_CONSTRAINT = auto()
     OTHER = auto()  # told to the caller
+
+
+@dataclass(frozen=True, slots=True)
+class Outcome:
+    """What a closure returned or raised; told to its caller once the transaction is committed."""
+
+    result: object = None
+    error: Exception | None = None
+
+
+class CommitLost(Exception):
+    """The connection was lost while the commit was under way; what the closures returned is told if it happened."""
+
+    def __init__(self, outcomes: list[Outcome]) -> None:
+        super().__init__("the connection was lost at the commit")
+        self.outcomes = outcomes
 
 
 def kind(problem: BaseException) -> Kind:

@@ -12,13 +12,12 @@ import time
 from collections import deque
 from collections.abc import Callable
 from contextlib import AbstractAsyncContextManager
-from dataclasses import dataclass
 from typing import Any
 
 import structlog
 
 from mesh_server.db.engine import Work
-from mesh_server.db.postgres_errors import DRIVER_ERRORS, Kind, kind, translate
+from mesh_server.db.postgres_errors import DRIVER_ERRORS, CommitLost, Kind, Outcome, kind, translate
 from mesh_server.db.schema import Transaction
 from mesh_server.db.scope import ServerWork, setting
 from mesh_server.errors import DatabaseUnavailable, MeshError, OutcomeUnknown
@@ -84,22 +83,6 @@ class Job:
         self.future: asyncio.Future[Any] = asyncio.get_running_loop().create_future()
 
 
-@dataclass(frozen=True, slots=True)
-class _Outcome:
-    """What a closure returned or raised; told to its caller once the transaction is committed."""
-
-    result: object = None
-    error: Exception | None = None
-
-
-class _CommitLost(Exception):
-    """The connection was lost while the commit was under way."""
-
-    def __init__(self, outcomes: list[_Outcome]) -> None:
-        super().__init__("the connection was lost at the commit")
-        self.outcomes = outcomes
-
-
 class Writer:
     """Hands waiting closures to a few tasks, one connection each.
 
@@ -153,7 +136,7 @@ class Writer:
             marker = os.urandom(16).hex()
             try:
                 outcomes = await self._attempt(jobs, marker)
-            except _CommitLost as lost:
+            except CommitLost as lost:
                 if not await self._committed(marker):
                     losses += 1
                     if losses >= LOST_TRIES:
@@ -184,11 +167,11 @@ class Writer:
         except Exception as problem:  # noqa: BLE001 - handed to the caller who waits
             _fail([job], problem)
 
-    async def _attempt(self, jobs: list[Job], marker: str) -> list[_Outcome]:
+    async def _attempt(self, jobs: list[Job], marker: str) -> list[Outcome]:
         """Run the closures once and commit.
 
         Raises:
-            _CommitLost: if the commit may have happened.
+            CommitLost: if the commit may have happened.
             asyncpg's errors: if it did not.
         """
         async with self._connect() as connection:
@@ -200,17 +183,16 @@ class Writer:
             except DRIVER_ERRORS as problem:
                 if kind(problem) is not Kind.LOST:
                     raise  # PostgreSQL itself says that it did not happen
-                connection.terminate()
-                raise _CommitLost(outcomes) from None
+                raise CommitLost(outcomes) from None
             return outcomes
 
-    async def _run(self, connection: Any, jobs: list[Job]) -> list[_Outcome]:
+    async def _run(self, connection: Any, jobs: list[Job]) -> list[Outcome]:
         """Begin a transaction and run each closure in a savepoint of its own."""
         tx = self._transaction(connection)
         tenant = jobs[0].tenant
         grouped = len(jobs) > 1
         await connection.execute(begin_with(BEGIN_WRITE, tenant) + ("; SAVEPOINT job" if grouped else ""))
-        outcomes: list[_Outcome] = []
+        outcomes: list[Outcome] = []
         for job in jobs:
             if outcomes:
                 # One round trip: the last closure's savepoint ends, the next one's begins, for the next one's tenant.
@@ -223,17 +205,17 @@ class Writer:
             await connection.execute("ROLLBACK TO job")
         return outcomes
 
-    async def _outcome(self, tx: Transaction, job: Job) -> _Outcome:
+    async def _outcome(self, tx: Transaction, job: Job) -> Outcome:
         try:
-            return _Outcome(await job.work(tx))
+            return Outcome(await job.work(tx))
         except DRIVER_ERRORS as problem:
             what = kind(problem)
             # A constraint that looks broken may be another transaction's doing which this one's snapshot can't see.
             if what is not Kind.OTHER:
                 raise
-            return _Outcome(error=_untraced(translate(problem)))
+            return Outcome(error=_untraced(translate(problem)))
         except Exception as problem:  # noqa: BLE001 - handed to the caller who waits for this closure
-            return _Outcome(error=problem)
+            return Outcome(error=problem)
 
     async def _committed(self, marker: str) -> bool:
         """Return whether the transaction with this marker was committed; if not, it never will be.
@@ -280,7 +262,7 @@ def _final(what: Kind, conflicts: int, losses: int) -> bool:
     return conflicts >= CONFLICT_TRIES or losses >= LOST_TRIES or what is Kind.OTHER
 
 
-def _answer(jobs: list[Job], outcomes: list[_Outcome]) -> None:
+def _answer(jobs: list[Job], outcomes: list[Outcome]) -> None:
     for job, outcome in zip(jobs, outcomes, strict=True):
         if job.future.done():
             continue
