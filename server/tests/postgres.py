@@ -4,7 +4,9 @@ import importlib.util
 import os
 import shutil
 import signal
+import subprocess
 import tempfile
+import time
 import warnings
 from pathlib import Path
 from typing import Self
@@ -87,8 +89,18 @@ class Cluster:
         os.kill(self.pid, signal.SIGKILL)
 
     def start(self) -> None:
-        """Start it again."""
-        self._server.ensure_postgres_running()
+        """Start it again after it was killed."""
+        # Where nobody reaps it, the killed process stays in the table, and its number in these files looks alive.
+        for stale in ("postmaster.pid", ".s.PGSQL.5432.lock"):
+            (self._server.pgdata / stale).unlink(missing_ok=True)
+        for tries_left in reversed(range(20)):
+            try:
+                self._server.ensure_postgres_running()
+                break
+            except subprocess.SubprocessError:  # its children have not all noticed yet
+                if not tries_left:
+                    raise
+                time.sleep(0.2)
 
     def __enter__(self) -> Self:
         return self

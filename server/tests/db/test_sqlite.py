@@ -2,9 +2,6 @@
 
 import asyncio
 import sqlite3
-import subprocess
-import sys
-from pathlib import Path
 
 import pytest
 
@@ -90,37 +87,3 @@ async def test_a_damaged_page_is_found_at_the_start(tmp_path):
 async def test_a_folder_that_is_not_there_is_one_sentence(tmp_path):
     with pytest.raises(StartupError, match="data folder"):
         await Database.open(f"sqlite:///{tmp_path / 'missing' / 'mesh.db'}")
-
-
-CHILD = """
-import asyncio, sys
-from sqlalchemy import text
-from mesh_server.db.engine import Database
-from mesh_server.accounts.service import Accounts
-
-async def main():
-    database = await Database.open(sys.argv[1])
-    accounts = Accounts(database, lambda data: data)
-    async def one(number):
-        await accounts.ensure_user("default", f"user-{number}")
-        print(number, flush=True)
-    for start in range(0, 100_000, 20):
-        await asyncio.gather(*(one(start + n) for n in range(20)))
-
-asyncio.run(main())
-"""
-
-
-async def test_a_killed_process_loses_nothing_that_it_acknowledged(tmp_path: Path):
-    url = f"sqlite:///{tmp_path / 'mesh.db'}"
-    child = subprocess.Popen([sys.executable, "-c", CHILD, url], stdout=subprocess.PIPE, text=True)
-    acknowledged = [child.stdout.readline().strip() for _ in range(200)]
-    child.kill()
-    acknowledged += child.stdout.read().split()
-    child.wait()
-    child.stdout.close()
-    with sqlite3.connect(tmp_path / "mesh.db") as connection:
-        stored = {row[0] for row in connection.execute("SELECT name FROM users")}
-        assert connection.execute("PRAGMA integrity_check").fetchone()[0] == "ok"
-    connection.close()
-    assert {f"user-{number}" for number in acknowledged if number.isdigit()} <= stored
