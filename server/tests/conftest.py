@@ -6,6 +6,7 @@ from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
+import asyncpg
 import pytest
 
 from mesh_server.accounts.models import Principal
@@ -79,6 +80,20 @@ async def parts(tmp_path: Path, database_url: str) -> AsyncIterator[Parts]:
     made = await open_parts(tmp_path, database_url)
     yield made
     await made.database.close()
+
+
+async def everything_stored(folder: Path, url: str) -> bytes:
+    """Return every byte that a database keeps: its files, or on PostgreSQL each value of each row."""
+    if url.startswith("sqlite:///"):
+        return b"".join(file.read_bytes() for file in folder.iterdir())  # noqa: ASYNC240 - nobody else waits
+    owner = await asyncpg.connect(url.replace(f"//{postgres.ROLE}:", f"//{postgres.OWNER}:"))
+    try:
+        tables = await owner.fetch("SELECT tablename FROM pg_tables WHERE schemaname = 'public'")
+        values = [v for (table,) in tables for row in await owner.fetch(f'SELECT * FROM "{table}"') for v in row]
+    finally:
+        await owner.close()
+    assert values
+    return b"\n".join(value if isinstance(value, bytes) else str(value).encode() for value in values)
 
 
 @dataclass

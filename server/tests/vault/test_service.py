@@ -21,6 +21,8 @@ from mesh_server.vault import checks, models, service
 from mesh_server.vault.models import RESTORE_WINDOW_US, VERSIONS_KEPT, NewValue
 from mesh_server.vault.service import Precondition
 
+from ..conftest import everything_stored
+
 
 def text(value="secret", **described):
     return NewValue(value=value.encode(), is_text=True, **described)
@@ -393,10 +395,10 @@ async def test_chat_gets_the_first_key_that_is_there(parts):
     assert await parts.vault.open_for_chat(ann, []) is None
 
 
-async def test_nothing_stored_is_in_the_files_in_clear(parts, tmp_path):
+async def test_nothing_stored_is_in_the_database_in_clear(parts, tmp_path, database_url):
     ann = await parts.principal()
     needle = "needle-in-the-haystack"
     await parts.vault.put(ann, "a", text(needle))
     await parts.vault.get(ann, "a")
     await parts.database.close()
-    assert not [file for file in tmp_path.iterdir() if needle.encode() in file.read_bytes()]
+    assert needle.encode() not in await everything_stored(tmp_path, database_url)
