@@ -1,8 +1,8 @@
 """The vault beside OpenBao: reads and durable writes over HTTP, at 1 and 32 clients. `./dev bench vault`.
 
 Each server has one core. The load comes from this process, on the other one, which PostgreSQL shares with it; it is
-measured first against /healthz. OpenBao: raft storage, KV version 2, file audit on. Mesh's own audit of reads is measured
-as far as this version writes one.
+measured first against /healthz. OpenBao: raft storage, KV version 2, file audit on. Mesh's own audit of reads is
+measured as far as this version writes one.
 """
 
 import argparse
@@ -95,7 +95,7 @@ async def load(port, clients, seconds, requests_of):
         finished = loop.create_future()
         ends.append(finished)
         await loop.create_connection(
-            lambda n=number, f=finished: Client(requests_of(n), seconds and began + seconds, latencies, f),
+            lambda n=number, f=finished: Client(requests_of(n), until, latencies, f),
             "127.0.0.1",
             port,
         )

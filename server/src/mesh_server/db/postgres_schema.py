@@ -1,6 +1,7 @@
 """Brings a database of PostgreSQL to this version's schema, and puts a policy on every table that has tenants."""
 
 import re
+import ssl
 from typing import Any
 
 import asyncpg
@@ -170,7 +171,9 @@ def _startup_problem(problem: BaseException, url: str) -> StartupError:
     state = getattr(problem, "sqlstate", None) or ""
     if state.startswith("28"):
         return StartupError(
-            f"The database {where} refuses the user name or the password of MESH_DATABASE_URL.", exit_status=3
+            f"The database {where} refuses the user name or the password of MESH_DATABASE_URL, or a connection "
+            "without TLS.",
+            exit_status=3,
         )
     if state == "3D000":
         return StartupError(f"There is no database {where}: make it with `createdb` first.", exit_status=4)
@@ -182,6 +185,9 @@ def _startup_problem(problem: BaseException, url: str) -> StartupError:
             "`mesh-server migrate --grant-to ROLE` as the owner of its tables.",
             exit_status=3,
         )
+    if isinstance(problem, ssl.SSLError):  # an OSError and, where a certificate is wrong, a ValueError, too
+        reason = getattr(problem, "verify_message", None) or problem.reason or "TLS failed"
+        return StartupError(f"The database {where} can't be trusted: {reason}. Check sslmode and sslrootcert.")
     if isinstance(problem, asyncpg.exceptions.ClientConfigurationError | ValueError):
         return StartupError("MESH_DATABASE_URL has a parameter that can't be used: check sslmode and its files.")
     if is_timeout(problem):
