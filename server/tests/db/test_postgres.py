@@ -99,6 +99,16 @@ async def test_a_reader_that_goes_away_leaves_a_usable_pool(database_url):
     await database.close()
 
 
+async def test_one_writer_that_is_asked_again_the_moment_it_is_done_never_sleeps(database_url):
+    database = await Database.open(database_url, connections=2)
+    await make_notes(database_url)
+    async with asyncio.timeout(20):
+        for number in range(100):
+            await database.write(add(number), US)
+    assert len(await database.read(everything, US)) == 100
+    await database.close()
+
+
 # --- a commit whose answer is lost ---
 
 

@@ -51,7 +51,7 @@ def driver_url(url: str) -> tuple[str, bool]:
     if chosen not in {"on", "off"}:
         raise StartupError(f"MESH_DATABASE_URL: {_PREPARED} must be on or off.")
     rest = urlencode([pair for pair in parameters if pair[0] != _PREPARED])
-    return parts._replace(query=rest).geturl(), chosen == "on"
+    return url.partition("?")[0] + (f"?{rest}" if rest else ""), chosen == "on"
 
 
 def shown(url: str) -> str:

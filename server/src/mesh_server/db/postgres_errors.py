@@ -4,7 +4,6 @@ Texts of the driver and of the server can hold values (a key's name in a DETAIL 
 none of them is passed on: an SQLSTATE and the names of constraints are.
 """
 
-import asyncio
 from dataclasses import dataclass
 from enum import Enum, auto
 
@@ -52,8 +51,8 @@ def kind(problem: BaseException) -> Kind:
     """Return what may be done about a failure of the driver."""
     state = getattr(problem, "sqlstate", None)
     if isinstance(problem, asyncpg.PostgresError) and state:
-        if state in _CONFLICTS:
-            return Kind.CONFLICT
+        if state in _CONFLICTS or isinstance(problem, asyncpg.InvalidCachedStatementError):
+            return Kind.CONFLICT  # the latter: somebody migrated just now, and the driver has forgotten the statement
         if state in _LOST or state.startswith("08"):
             return Kind.LOST
         if state.startswith("23"):
@@ -88,8 +87,3 @@ def _other(problem: BaseException, state: str) -> Exception:
     if state in {"22021", "22P05"}:
         return InvalidRequest("A text holds a character that can't be stored, such as U+0000.")
     return StatementFailed(f"{type(problem).__name__} (SQLSTATE {state or 'none'})")
-
-
-def is_timeout(problem: BaseException) -> bool:
-    """Return whether nobody answered in time."""
-    return isinstance(problem, asyncio.TimeoutError | TimeoutError)

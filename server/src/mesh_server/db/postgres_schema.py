@@ -8,7 +8,7 @@ import asyncpg
 
 from mesh_server.db import address, migrate
 from mesh_server.db.postgres_dialect import SchemaDialect
-from mesh_server.db.postgres_errors import DRIVER_ERRORS, is_timeout
+from mesh_server.db.postgres_errors import DRIVER_ERRORS
 from mesh_server.db.postgres_writer import STATEMENT_S, set_tenant
 from mesh_server.db.scope import ServerWork, setting
 from mesh_server.errors import StartupError
@@ -40,6 +40,20 @@ _SECURED = """
 """
 #: Without the setting there is no row; with a tenant's name there are its rows; `*` begins the server's own work.
 _VISIBLE = "tenant_id = current_setting('mesh.tenant', true) OR left(current_setting('mesh.tenant', true), 1) = '*'"
+#: What to say where PostgreSQL refuses, by how its SQLSTATE begins, and the command's exit status.
+_REFUSED = {
+    "28": (
+        "The database {where} refuses the user name or the password of MESH_DATABASE_URL, or a connection without TLS.",
+        3,
+    ),
+    "3D000": ("There is no database {where}: make it with `createdb` first.", 4),
+    "42704": ("The role that --grant-to names is not there: make it with `createuser` first.", 1),
+    "42501": (
+        "The role of MESH_DATABASE_URL lacks rights on the database {where}: run "
+        "`mesh-server migrate --grant-to ROLE` as the owner of its tables.",
+        3,
+    ),
+}
 _NAME = re.compile(r"[A-Za-z_][A-Za-z0-9_$-]{0,62}")
 
 
@@ -169,28 +183,17 @@ async def _grant(connection: Any, role: str) -> None:
 def _startup_problem(problem: BaseException, url: str) -> StartupError:
     where = address.shown(url)
     state = getattr(problem, "sqlstate", None) or ""
-    if state.startswith("28"):
-        return StartupError(
-            f"The database {where} refuses the user name or the password of MESH_DATABASE_URL, or a connection "
-            "without TLS.",
-            exit_status=3,
-        )
-    if state == "3D000":
-        return StartupError(f"There is no database {where}: make it with `createdb` first.", exit_status=4)
-    if state == "42704":
-        return StartupError("The role that --grant-to names is not there: make it with `createuser` first.")
-    if state == "42501":
-        return StartupError(
-            f"The role of MESH_DATABASE_URL lacks rights on the database {where}: run "
-            "`mesh-server migrate --grant-to ROLE` as the owner of its tables.",
-            exit_status=3,
-        )
+    for begin, (sentence, exit_status) in _REFUSED.items():
+        if state.startswith(begin):
+            return StartupError(sentence.format(where=where), exit_status=exit_status)
     if isinstance(problem, ssl.SSLError):  # an OSError and, where a certificate is wrong, a ValueError, too
         reason = getattr(problem, "verify_message", None) or problem.reason or "TLS failed"
-        return StartupError(f"The database {where} can't be trusted: {reason}. Check sslmode and sslrootcert.")
+        return StartupError(
+            f"The database {where} can't be trusted: {reason.rstrip('.')}. Check sslmode and sslrootcert."
+        )
     if isinstance(problem, asyncpg.exceptions.ClientConfigurationError | ValueError):
         return StartupError("MESH_DATABASE_URL has a parameter that can't be used: check sslmode and its files.")
-    if is_timeout(problem):
+    if isinstance(problem, TimeoutError):
         reason = "nobody answers"
     elif isinstance(problem, OSError):
         reason = (problem.strerror or type(problem).__name__).rstrip(".")

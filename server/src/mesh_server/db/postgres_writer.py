@@ -96,6 +96,7 @@ class Writer:
         self._writers = writers
         self._waiting: deque[Job] = deque()
         self._tasks: set[asyncio.Task[None]] = set()
+        self._active = 0  # tasks that will look for waiting closures once more
         self._swept = time.monotonic()
 
     def put(self, job: Job) -> None:
@@ -107,7 +108,8 @@ class Writer:
         if len(self._waiting) >= QUEUE_LIMIT:
             raise DatabaseUnavailable("The database has more to write than it can.", retry_after=1)
         self._waiting.append(job)
-        if len(self._tasks) < self._writers:
+        if self._active < self._writers:
+            self._active += 1
             task = asyncio.get_running_loop().create_task(self._write_waiting())
             self._tasks.add(task)
             task.add_done_callback(self._tasks.discard)
@@ -118,16 +120,22 @@ class Writer:
             await asyncio.wait(self._tasks)
 
     async def _write_waiting(self) -> None:
-        while self._waiting:
-            share = min(-(-len(self._waiting) // self._writers), GROUP_LIMIT)
-            jobs = [self._waiting.popleft() for _ in range(share)]
-            try:
-                await self._write(jobs)
-            except Exception as problem:  # noqa: BLE001 - handed to the callers who wait
-                _fail(jobs, problem)
+        try:
+            while self._waiting:
+                await self._write_share()
+        finally:
+            self._active -= 1  # nothing is awaited since the look: whatever comes from now on starts a task of its own
         if time.monotonic() - self._swept > SWEEP_S:
             self._swept = time.monotonic()
             await self._sweep()
+
+    async def _write_share(self) -> None:
+        share = min(-(-len(self._waiting) // self._writers), GROUP_LIMIT)
+        jobs = [self._waiting.popleft() for _ in range(share)]
+        try:
+            await self._write(jobs)
+        except Exception as problem:  # noqa: BLE001 - handed to the callers who wait
+            _fail(jobs, problem)
 
     async def _write(self, jobs: list[Job]) -> None:
         """Run closures in one transaction until it is committed, or they can't be."""
@@ -237,7 +245,7 @@ class Writer:
     async def _claim(self, marker: str) -> bool:
         """Take a marker where it is free; return whether it was, now or in an earlier try."""
         async with self._connect() as connection:
-            await connection.execute(begin_with(_BEGIN_CLAIM, setting(ServerWork.READINESS)))
+            await connection.execute(begin_with(_BEGIN_CLAIM, setting(ServerWork.OUTCOME)))
             # Waits here while the lost transaction is still at work.
             await connection.execute(_CLAIM, marker, now_us())
             abandoned: bool = await connection.fetchval(_IS_ABANDONED, marker)

@@ -34,6 +34,8 @@ class ServerWork(Enum):
     #: Removing for good what was deleted long ago.
     PURGE = "purge"
     READINESS = "readiness"
+    #: Whether a commit happened, whose answer was lost.
+    OUTCOME = "outcome"
     MIGRATION = "migration"
 
 
