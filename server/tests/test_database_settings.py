@@ -31,9 +31,8 @@ def test_the_url_can_come_from_a_file_of_its_own(tmp_path):
 
 def test_the_environment_wins_over_the_file(tmp_path):
     assert settings(tmp_path, f"database_url = {SECRET!r}").database_url == SECRET
-    made = settings(
-        tmp_path, f"database_url = {SECRET!r}\nworkers = 3", MESH_DATABASE_URL="sqlite:////x", MESH_WORKERS="4"
-    )
+    file = f"database_url = {SECRET!r}\nworkers = 3"
+    made = settings(tmp_path, file, MESH_DATABASE_URL="sqlite:////x", MESH_WORKERS="4")
     assert (made.database_url, made.workers) == ("sqlite:////x", 4)
 
 

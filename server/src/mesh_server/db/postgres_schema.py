@@ -49,8 +49,7 @@ _REFUSED = {
     "3D000": ("There is no database {where}: make it with `createdb` first.", 4),
     "42704": ("The role that --grant-to names is not there: make it with `createuser` first.", 1),
     "42501": (
-        "The role of MESH_DATABASE_URL lacks rights on the database {where}: run "
-        "`mesh-server migrate --grant-to ROLE` as the owner of its tables.",
+        "The role of MESH_DATABASE_URL lacks rights on {where}: run `mesh-server migrate --grant-to ROLE` as the owner.",
         3,
     ),
 }
