@@ -49,7 +49,7 @@ _REFUSED = {
     "3D000": ("There is no database {where}: make it with `createdb` first.", 4),
     "42704": ("The role that --grant-to names is not there: make it with `createuser` first.", 1),
     "42501": (
-        "The role of MESH_DATABASE_URL lacks rights on {where}: run `mesh-server migrate --grant-to ROLE` as the owner.",
+        "The role of MESH_DATABASE_URL lacks rights on {where}: run `mesh-server migrate --grant-to ROLE`.",
         3,
     ),
 }
@@ -129,7 +129,7 @@ async def _keep_books(connection: Any) -> None:
     for statement in _BOOKKEEPING:
         try:
             await connection.execute(statement)
-        except (asyncpg.UniqueViolationError, asyncpg.DuplicateTableError):
+        except (asyncpg.UniqueViolationError, asyncpg.DuplicateTableError, asyncpg.DuplicateObjectError):
             # Two at once: IF NOT EXISTS does not lock. The other one made it in between.
             await connection.execute(statement)
 
