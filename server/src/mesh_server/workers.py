@@ -14,6 +14,7 @@ from types import FrameType
 
 import structlog
 
+from mesh_server import telemetry
 from mesh_server.errors import StartupError
 
 #: A worker that lived shorter than this was not started well; the next one waits, longer each time.
@@ -66,6 +67,7 @@ class Workers:
         self._stopping = False
         self._interrupted = False
         self._delay = 0.0
+        self._parent = os.getpid()
         # The writing end is never written to: it is closed by the parent's death.
         self._parent_lives, self._parent_holds = os.pipe()
 
@@ -87,6 +89,8 @@ class Workers:
         return _INTERRUPTED if self._interrupted else 0
 
     def _on_signal(self, number: int, _frame: FrameType | None) -> None:
+        if os.getpid() != self._parent:
+            os._exit(0)  # in a worker that was forked just now and has not yet its own handlers
         self._stopping = True
         self._interrupted = self._interrupted or number == signal.SIGINT
         for pid in list(self._alive):
@@ -102,7 +106,9 @@ class Workers:
                 return None
         status = os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1])
         del self._alive[pid]
-        return status if status > 0 else 1 if status < 0 else 0
+        if self._stopping:
+            return _INTERRUPTED if self._interrupted else 0
+        return status if status > 0 else 1  # it ended without having served, whatever it says
 
     def _start(self, tell: int | None = None, close: int | None = None) -> int:
         pid = os.fork()
@@ -154,8 +160,8 @@ def _be_a_worker(work: Worker, parent_lives: int, close: tuple[int | None, ...],
                 os.close(tell)
 
         status = work(ready, parent_lives)
-    except BaseException as problem:  # noqa: BLE001 - the last frame of this process: what leaves here would run the parent's code twice
-        _log.error("worker failed", kind=type(problem).__name__)
+    except BaseException as problem:  # noqa: BLE001 - what left here would run the parent's code a second time
+        _log.error("worker failed", **telemetry.describe(problem))
     finally:
         sys.stdout.flush()
         sys.stderr.flush()
