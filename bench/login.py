@@ -59,7 +59,7 @@ def main():
             _config.load(server_url=URL, auth_token="t", environment=environment), Overrides(), ports=[]
         )
         stored = Credentials(_config.load(server_url=URL, environment=environment), Overrides(), ports=[])
-        stored._kept = a_login()  # noqa: SLF001 - as after the first call
+        stored._kept = a_login()
         limit = microseconds(given.ready, 200_000)
         show(
             "a warm call looks at a stored login", microseconds(stored.ready, 200_000), limit, "a token that was given"

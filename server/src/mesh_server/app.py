@@ -90,7 +90,7 @@ class Services:
             StartupError: one sentence that says what is wrong with the data folder, the database or the key.
         """
         keyring = Keyring.load(settings.master_key, settings.master_key_file)
-        database = await Database.open(settings.database_url)
+        database = await Database.open(settings.database_url, connections=settings.database_connections)
         try:
             await keyring.check(database)
             issuers = Issuers(settings.issuers, leeway_s=settings.oidc_leeway_s)

@@ -347,6 +347,12 @@ class DatabaseUnavailable(MeshError):
     code = "database_unavailable"
 
 
+class OutcomeUnknown(MeshError):
+    """The connection to the database was lost at the commit, and whether it happened could not be found out."""
+
+    code = "outcome_unknown"
+
+
 class StorageReadOnly(MeshError):
     """The database can be read but not written: read-only or full."""
 

@@ -17,11 +17,13 @@ from mesh_server.accounts.oidc.models import Issuer
 from mesh_server.accounts.settings import IssuerTable, read_issuers, read_leeway
 from mesh_server.addresses import check_url, host_of, is_loopback
 from mesh_server.chat.models import LocalSettings, Provider
+from mesh_server.db.engine import CONNECTIONS
 from mesh_server.errors import StartupError
 from mesh_server.telemetry import LEVELS, LogFormat
 
 CONFIG_FILE = "mesh-server.toml"
 DEFAULT_PORT = 8750
+MOST_WORKERS = 256
 DEFAULT_LOCAL_MODEL = "qwen2.5-coder-0.5b-instruct"
 #: In the model folder: which model is in use, as `mesh-server model use` left it.
 IN_USE_FILE = "in-use"
@@ -59,6 +61,9 @@ class ConfigFile(msgspec.Struct, forbid_unknown_fields=True, kw_only=True):
     port: int | None = None
     public_url: str | None = None
     database_url: str | None = None
+    database_url_file: str | None = None
+    database_connections: int | None = None
+    workers: int | None = None
     data_dir: str | None = None
     master_key_file: str | None = None
     server_id: str | None = None
@@ -78,7 +83,9 @@ class Settings:
     """Everything the server was told. `repr` shows no secret.
 
     Attributes:
-        database_url: `sqlite:///` and an absolute path.
+        database_url: `sqlite:///` and an absolute path, or `postgresql://…`, which may hold a password.
+        database_connections: to PostgreSQL, for each worker at the most.
+        workers: processes that serve.
         master_key: as given in the environment; None where `master_key_file` holds it.
         local: the model on this machine; None where `[local] base_url` puts another server in its place.
         tls: certificate and key files, None for plain HTTP.
@@ -89,7 +96,9 @@ class Settings:
     host: str
     port: int
     public_url: str
-    database_url: str
+    database_url: str = field(repr=False)
+    database_connections: int
+    workers: int
     data_dir: Path
     master_key: str | None = field(repr=False)
     master_key_file: Path
@@ -126,10 +135,10 @@ class _Sources:
         found = getattr(self._file, name, None)
         return str(found) if found is not None else default
 
-    def number(self, name: str, default: int, *, most: int) -> int:
+    def number(self, name: str, default: int, *, least: int = 0, most: int) -> int:
         text = self.text(name, str(default)) or ""
-        if not text.isdigit() or int(text) > most:
-            raise StartupError(f"MESH_{name.upper()} must be a whole number up to {most}, not {text!r}.")
+        if not text.isdigit() or not least <= int(text) <= most:
+            raise StartupError(f"MESH_{name.upper()} must be a whole number from {least} to {most}, not {text!r}.")
         return int(text)
 
     def words(self, name: str) -> tuple[str, ...]:
@@ -188,7 +197,9 @@ def load(flags: Mapping[str, object] | None = None, environment: Mapping[str, st
         host=host,
         port=port,
         public_url=public_url,
-        database_url=sources.text("database_url") or f"sqlite:///{data_dir / 'mesh.db'}",
+        database_url=_database_url(sources, file, data_dir),
+        database_connections=sources.number("database_connections", CONNECTIONS, least=2, most=1000),
+        workers=sources.number("workers", 1, least=1, most=MOST_WORKERS),
         data_dir=data_dir,
         master_key=environment.get("MESH_MASTER_KEY") or None,
         master_key_file=Path(sources.text("master_key_file") or data_dir / "master.key"),
@@ -242,6 +253,11 @@ def _tls(sources: _Sources) -> tuple[Path, Path] | None:
     if not certificate or not key:
         raise StartupError("TLS needs both MESH_TLS_CERT_FILE and MESH_TLS_KEY_FILE.")
     return Path(certificate), Path(key)
+
+
+def _database_url(sources: _Sources, file: ConfigFile, data_dir: Path) -> str:
+    url = sources.secret("MESH_DATABASE_URL", file=None if file.database_url else file.database_url_file)
+    return url or file.database_url or f"sqlite:///{data_dir / 'mesh.db'}"
 
 
 def _one_of(sources: _Sources, name: str, choices: tuple[str, ...], default: str) -> str:

@@ -17,12 +17,13 @@ LEVELS = {"debug": 10, "info": 20, "warning": 30, "error": 40}
 
 _threshold = 0  # everything, until it is configured
 
-#: Tokens of Mesh, keys of the providers, JWTs, and whatever follows an authentication scheme.
+#: Tokens of Mesh, keys of the providers, JWTs, whatever follows an authentication scheme, and a URL's password.
 _SECRET = re.compile(
     r"mesh_[A-Za-z0-9_-]{8,}"
     r"|\bsk-[A-Za-z0-9_-]{8,}"
     r"|\beyJ[A-Za-z0-9_-]{8,}\.[A-Za-z0-9_.-]*"
     r"|(?i:\b(?:bearer|apikey)\s+)\S+"
+    r"|(?<=://)[^\s/@:]*:[^\s/@]+(?=@)"
 )
 
 

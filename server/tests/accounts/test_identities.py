@@ -12,6 +12,7 @@ from mesh_server.accounts.models import EVERYDAY_SCOPES
 from mesh_server.accounts.oidc.issuers import Issuers
 from mesh_server.accounts.oidc.models import Issuer, SignedClaims
 from mesh_server.accounts.service import Accounts
+from mesh_server.db.scope import Tenant
 from mesh_server.errors import KeyNotFound, ScopeMissing, TokenNotFound
 from mesh_server.ids import microseconds, now_us
 from mesh_server.vault.models import NewValue
@@ -33,7 +34,7 @@ async def test_50_first_requests_at_once_make_one_account(logins, parts):
 
         return await tx.one(text("SELECT (SELECT count(*) FROM users), (SELECT count(*) FROM identities)"))
 
-    assert tuple(await parts.database.read(count)) == (1, 1)
+    assert tuple(await parts.database.read(count, Tenant("default"))) == (1, 1)
 
 
 REGISTER = """
@@ -56,10 +57,10 @@ asyncio.run(work())
 """
 
 
-async def test_processes_that_register_at_once_make_one_account(parts, tmp_path):
+async def test_processes_that_register_at_once_make_one_account(parts, database_url):
     workers = [
         subprocess.Popen(
-            [sys.executable, "-c", REGISTER, f"sqlite:///{tmp_path / 'mesh.db'}"],
+            [sys.executable, "-c", REGISTER, database_url],
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
             text=True,

@@ -176,6 +176,11 @@ CODES: dict[str, Code] = {
         ("Try again shortly; the operator finds the cause with `mesh-server doctor`.",),
         retryable=True,
     ),
+    "outcome_unknown": Code(
+        409,
+        _CONFLICT,
+        ("Look whether the change is there before you ask for it again; it may have been made.",),
+    ),
     "storage_read_only": Code(
         503, _SERVER, ("The operator must make the data folder writable or free some space.",), retryable=True
     ),

@@ -6,6 +6,7 @@ from mesh_server.accounts.models import Account, identities, users
 from mesh_server.accounts.oidc.models import SignedClaims
 from mesh_server.db.engine import Database
 from mesh_server.db.schema import Row, Transaction
+from mesh_server.db.scope import Tenant
 from mesh_server.ids import now_us, uuid7
 
 _FIND = (
@@ -58,7 +59,8 @@ async def account_of(database: Database, claims: SignedClaims) -> tuple[Account,
             await tx.execute(_SET_EMAIL, tenant_=tenant, user_=user_id, email_=claims.email)
         return user_id
 
-    row = await database.read(find)
+    scope = Tenant(tenant)
+    row = await database.read(find, scope)
     if row is not None and claims.email in {None, row[1]}:
         return Account(tenant, row[0]), row[1]
-    return Account(tenant, await database.write(register)), claims.email
+    return Account(tenant, await database.write(register, scope)), claims.email

@@ -22,6 +22,7 @@ from mesh_server.accounts.oidc.issuers import Issuers
 from mesh_server.db.changes import bump
 from mesh_server.db.engine import Database
 from mesh_server.db.schema import Row, Transaction
+from mesh_server.db.scope import ServerWork, Tenant
 from mesh_server.errors import (
     InvalidRequest,
     ScopeMissing,
@@ -162,7 +163,7 @@ class Accounts:
         async def work(tx: Transaction) -> Row | None:
             return await tx.one(_BY_HASH, hash_=digest)
 
-        row = await self._database.read(work)
+        row = await self._database.read(work, ServerWork.TOKEN_LOOKUP)
         if row is None:
             raise TokenInvalid("This server did not issue this token, or issued it for another data folder.")
         tenant_id, name, user_id, scopes, expires_at, revoked_at, email = row
@@ -244,7 +245,7 @@ class Accounts:
                 expires_at=row[5],
                 revoked_at=row[6],
             )
-            for row in await self._database.read(work)
+            for row in await self._database.read(work, principal)
         ]
 
     async def revoke_token(self, principal: Principal, token_id: str) -> None:
@@ -258,6 +259,8 @@ class Accounts:
         """
         if token_id != principal.token_id:
             _require_management(principal)
+        if not token_id.isprintable():  # PostgreSQL refuses U+0000 where SQLite finds nothing
+            raise TokenNotFound("You have no such token.")
 
         own = {"tenant_": principal.tenant_id, "user_": principal.account_id, "id_": token_id}
 
@@ -267,7 +270,7 @@ class Accounts:
             if await tx.execute(_REVOKE, **own, now_=now_us()):
                 await bump(tx)
 
-        await self._database.write(work)
+        await self._database.write(work, principal)
         self.forget()
 
     async def has_any_token(self) -> bool:
@@ -276,7 +279,7 @@ class Accounts:
         async def work(tx: Transaction) -> bool:
             return await tx.one(_ANY_LIVE, now_=now_us()) is not None
 
-        return await self._database.read(work)
+        return await self._database.read(work, ServerWork.ANY_TOKEN)
 
     async def _insert(
         self, account: Account, *, name: str, scopes: frozenset[str], expires_at: int | None
@@ -310,7 +313,7 @@ class Accounts:
                 expires_at_=expires_at,
             )
 
-        await self._database.write(work)
+        await self._database.write(work, account)
         return token, made
 
     # --- accounts ---
@@ -339,7 +342,7 @@ class Accounts:
             await tx.execute(_ADD_USER, tenant_=tenant_id, id_=made.account_id, name_=name, now_=now)
             return made
 
-        return await self._database.write(work)
+        return await self._database.write(work, Tenant(tenant_id))
 
 
 def _require_management(principal: Principal) -> None:

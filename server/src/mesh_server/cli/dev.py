@@ -1,5 +1,6 @@
 """`mesh-server dev`: everything for one machine, without a question."""
 
+import asyncio
 import importlib.util
 import os
 import sys
@@ -12,6 +13,8 @@ from mesh_server import profile, telemetry
 from mesh_server.app import Services, runner
 from mesh_server.asgi import Endpoint
 from mesh_server.cli import INTERRUPTED, _options
+from mesh_server.db.address import is_postgres
+from mesh_server.db.engine import Database
 from mesh_server.dev_issuer.issuer import DevIssuer
 from mesh_server.dev_issuer.serve import configuration
 from mesh_server.dev_issuer.serve import endpoints as dev_issuer_endpoints
@@ -54,6 +57,8 @@ def dev(
         )
     telemetry.configure("warning" if settings.log_level == "info" else settings.log_level, settings.log_format)
     _prepare_folder(settings)
+    if is_postgres(settings.database_url):
+        asyncio.run(Database.migrate(settings.database_url))
     if not no_model:
         _fetch_model(settings)
     with runner() as loop:

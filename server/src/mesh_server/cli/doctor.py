@@ -18,6 +18,7 @@ from mesh_server.chat.upstream.local import LocalModels
 from mesh_server.chat.upstream.probe import Probe, probe
 from mesh_server.cli import FAILED, _options
 from mesh_server.cli.serve import check_address
+from mesh_server.db import address
 from mesh_server.errors import MeshError, StartupError
 from mesh_server.settings import Settings, load
 
@@ -103,8 +104,8 @@ async def _stored(settings: Settings) -> AsyncIterator[Finding]:
     if not settings.master_key and not settings.master_key_file.exists():
         yield Finding(BAD, "master key", "there is none", "`mesh-server dev` or `init` makes one; or put yours back")
         return
-    database = settings.database_url.removeprefix("sqlite:///")
-    if not os.path.exists(database):  # noqa: ASYNC240, PTH110 - a command with nothing else to do
+    database = address.shown(settings.database_url)
+    if address.is_sqlite(settings.database_url) and not os.path.exists(database):  # noqa: ASYNC240, PTH110 - nothing else to do
         yield Finding(GOOD, "master key", "there")
         yield Finding(NOTE, "database", f"{database} is not there yet", "the first start makes it")
         return
