@@ -17,6 +17,8 @@ import platformdirs
 
 from mesh_server.chat.models import LocalSettings, Provider
 from mesh_server.errors import StartupError
+from mesh_server.proofs.models import Rates
+from mesh_server.proofs.settings import rates
 from mesh_server.telemetry import LEVELS, LogFormat
 
 CONFIG_FILE = "mesh-server.toml"
@@ -60,6 +62,10 @@ class ConfigFile(msgspec.Struct, forbid_unknown_fields=True, kw_only=True):
     database_url: str | None = None
     data_dir: str | None = None
     master_key_file: str | None = None
+    zkp_root_file: str | None = None
+    zkp_record_limit: str | None = None
+    zkp_user_limit: str | None = None
+    zkp_address_limit: str | None = None
     server_id: str | None = None
     trusted_proxies: list[str] | None = None
     allowed_hosts: list[str] | None = None
@@ -78,6 +84,7 @@ class Settings:
     Attributes:
         database_url: `sqlite:///` and an absolute path.
         master_key: as given in the environment; None where `master_key_file` holds it.
+        zkp_root: as given in the environment; None where `zkp_root_file` holds it.
         local: the model on this machine; None where `[local] base_url` puts another server in its place.
         tls: certificate and key files, None for plain HTTP.
     """
@@ -89,6 +96,9 @@ class Settings:
     data_dir: Path
     master_key: str | None = field(repr=False)
     master_key_file: Path
+    zkp_root: str | None = field(repr=False)
+    zkp_root_file: Path
+    zkp_rates: Rates
     server_id: str
     trusted_proxies: tuple[str, ...]
     allowed_hosts: frozenset[str]
@@ -186,6 +196,9 @@ def load(flags: Mapping[str, object] | None = None, environment: Mapping[str, st
         data_dir=data_dir,
         master_key=environment.get("MESH_MASTER_KEY") or None,
         master_key_file=Path(sources.text("master_key_file") or data_dir / "master.key"),
+        zkp_root=environment.get("MESH_ZKP_ROOT") or None,
+        zkp_root_file=Path(sources.text("zkp_root_file") or data_dir / "zkp.root"),
+        zkp_rates=rates(sources.text),
         server_id=sources.text("server_id") or f"mesh:{public_host.strip('[]')}",
         trusted_proxies=sources.words("trusted_proxies"),
         allowed_hosts=frozenset({*LOOPBACK_NAMES, public_host, *(h.lower() for h in sources.words("allowed_hosts"))}),

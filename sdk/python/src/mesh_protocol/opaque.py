@@ -46,9 +46,15 @@ class Record:
         """
         if len(data) != RECORD_BYTES:
             raise group.DecodingError(f"a record has {RECORD_BYTES} bytes")
-        key, masking_key = data[:ELEMENT_BYTES], data[ELEMENT_BYTES : ELEMENT_BYTES + MASKING_KEY_BYTES]
-        group.decode_element(key)
-        return cls(key, masking_key, data[ELEMENT_BYTES + MASKING_KEY_BYTES :])
+        record = cls.split(data)
+        group.decode_element(record.public_key)
+        return record
+
+    @classmethod
+    def split(cls, data: bytes) -> "Record":
+        """Return the parts of a record that was decoded before it was stored; verifying looks at its key once more."""
+        masking_key_ends = ELEMENT_BYTES + MASKING_KEY_BYTES
+        return cls(data[:ELEMENT_BYTES], data[ELEMENT_BYTES:masking_key_ends], data[masking_key_ends:])
 
 
 @dataclass(frozen=True, slots=True)

@@ -79,6 +79,11 @@ def verify(public_key: bytes, tag: bytes, proof: bytes) -> bool:
     return group.multiply_public(group.GENERATOR, response) == right
 
 
+def equal(one: bytes, other: bytes) -> bool:
+    """Compare in time that does not tell where two values differ."""
+    return hmac.compare_digest(one, other)
+
+
 def challenge_of(session: bytes, instance: bytes, commitment: bytes) -> bytes:
     """Return the verifier's challenge: read little-endian, unlike every other scalar."""
     return group.reduce(squeeze(session, instance + commitment, _CHALLENGE_BYTES)[::-1])

@@ -11,6 +11,7 @@ from mesh_server.app import Services, runner
 from mesh_server.cli import INTERRUPTED, _options
 from mesh_server.errors import MeshError, StartupError
 from mesh_server.listen import bind, serve
+from mesh_server.proofs.roots import create_root
 from mesh_server.settings import Settings, load
 from mesh_server.vault.crypto import create_master_key
 
@@ -42,7 +43,7 @@ def dev(config: str | None, data_dir: str | None, host: str | None, port: int | 
 
 
 def _prepare_folder(settings: Settings) -> None:
-    """Make the data folder and the master key, unless a database without its key is there."""
+    """Make the data folder, the root of the proofs and the master key, unless a database without its key is there."""
     folder = settings.data_dir
     try:
         folder.mkdir(mode=0o700, parents=True, exist_ok=True)
@@ -54,6 +55,8 @@ def _prepare_folder(settings: Settings) -> None:
             f"The data folder {folder} can't be written ({problem.strerror}): "
             "mend its permissions or name another one with MESH_DATA_DIR."
         ) from problem
+    if not settings.zkp_root and not settings.zkp_root_file.exists():
+        create_root(settings.zkp_root_file)
     if settings.master_key or settings.master_key_file.exists():
         return
     if (folder / "mesh.db").exists():

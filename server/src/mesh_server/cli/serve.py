@@ -8,6 +8,7 @@ from mesh_server.cli import INTERRUPTED, _options
 from mesh_server.errors import StartupError
 from mesh_server.listen import bind
 from mesh_server.listen import serve as listen
+from mesh_server.proofs.roots import Roots
 from mesh_server.settings import Settings, load
 
 
@@ -18,11 +19,12 @@ from mesh_server.settings import Settings, load
 def serve(config: str | None, data_dir: str | None, host: str | None, port: int | None, behind_proxy: bool) -> int:
     """Serve from an explicit configuration.
 
-    Refuses to start without its master key, without anyone who could log in, and on a network address
-    without TLS. `mesh-server doctor` says what is missing.
+    Refuses to start without its master key and the root of its proofs, without anyone who could log in, and on a
+    network address without TLS. `mesh-server doctor` says what is missing.
     """
     settings = load({"config": config, "data_dir": data_dir, "host": host, "port": port})
     check_master_key(settings)
+    Roots.load(settings.zkp_root, settings.zkp_root_file)
     check_address(settings, behind_proxy=behind_proxy)
     telemetry.configure(settings.log_level, settings.log_format)
     with runner() as loop:

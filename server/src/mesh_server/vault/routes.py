@@ -8,6 +8,8 @@ from typing import Annotated, Any
 
 import msgspec
 
+from mesh_protocol.group import DecodingError
+from mesh_protocol.messages import ID_BYTES, from_text
 from mesh_server.asgi import Endpoint, Parameter, Request, Send, send_json
 from mesh_server.errors import InvalidRequest
 from mesh_server.ids import microseconds, moment
@@ -18,13 +20,18 @@ Moment = Annotated[datetime, msgspec.Meta(tz=True)]
 
 
 class StoreKey(msgspec.Struct, forbid_unknown_fields=True):
-    """A value to store: text, or bytes in base64; one of the two."""
+    """A value to store: text, or bytes in base64; one of the two.
+
+    Storing ends what could verify the old value, and every enrolment of it that is under way. `provable` spares
+    enrolments that are of the new value: the one whose `enrollmentId` it is, or with `true` all of them.
+    """
 
     value: str | None = None
     value_base64: str | None = None
     tags: dict[str, str] | None = None
     note: str | None = None
     expires_at: Moment | None = None
+    provable: bool | str = False
 
     def __repr__(self) -> str:
         """Return nothing of the value."""
@@ -63,10 +70,16 @@ class OpenedKeyAnswer(Key):
         return f"<OpenedKeyAnswer {self.name!r}>"
 
 
+class ListedKey(Key):
+    """A key in a list: `provable` where it can be verified without its value being shown."""
+
+    provable: bool
+
+
 class KeyList(msgspec.Struct):
     """A page of keys by name, and the cursor of the next page."""
 
-    keys: list[Key]
+    keys: list[ListedKey]
     next_cursor: str | None
     success: bool = True
 
@@ -157,7 +170,8 @@ class VaultRoutes:
             limit=int(limit),
             cursor=query.get("cursor") or None,
         )
-        await send_json(send, KeyList([Key(**_shown(record)) for record in records], cursor), headers=[_NO_STORE])
+        shown = [ListedKey(**_shown(record), provable=record.provable) for record in records]
+        await send_json(send, KeyList(shown, cursor), headers=[_NO_STORE])
 
     def endpoints(self) -> list[Endpoint]:
         """Return what this capability serves."""
@@ -281,7 +295,15 @@ def _new_value(body: StoreKey) -> NewValue:
         tags=body.tags,
         note=body.note,
         expires_at=None if body.expires_at is None else microseconds(body.expires_at),
+        provable=body.provable if isinstance(body.provable, bool) else _enrollment(body.provable),
     )
+
+
+def _enrollment(text: str) -> bytes:
+    try:
+        return from_text(text, ID_BYTES)
+    except DecodingError:
+        raise InvalidRequest("`provable` must be true, false, or the `enrollmentId` of an enrolment.") from None
 
 
 def _shown(record: KeyRecord) -> dict[str, Any]:
