@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from mesh import _config, _debug, _requests
+from mesh._account import Account
 from mesh._defaults import Defaults
 from mesh._send import Found
 from mesh.errors import MeshError
@@ -42,6 +43,7 @@ class BaseClient:
         self._raise_on_error = raise_on_error
         self._original_response = original_response
         self._defaults = Defaults()
+        self._account = Account()
         # What is wrong with the surroundings is told by the calls, in the way that they tell every failure.
         self._found: Found
         try:

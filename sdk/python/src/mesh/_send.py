@@ -1,13 +1,13 @@
 """How a request is sent: one deadline over all tries, and a second try only where the first surely did nothing.
 
-Written without I/O: a plan is a generator that yields what is to be done, an `Attempt` or a `Wait`, and is told what
-came of it. Both clients drive the same plans, so that they differ in the await alone.
+Written without I/O: a plan is a generator that yields what is to be done, an `Attempt`, a `Wait` or a `Do`, and is
+told what came of it. Both clients drive the same plans, so that they differ in the await alone.
 """
 
 import time
-from collections.abc import Generator
+from collections.abc import Callable, Generator
 from dataclasses import dataclass
-from typing import TypeVar
+from typing import Any, TypeVar
 
 from mesh import _answers, _debug
 from mesh._config import CHAT_TIMEOUT_S, TIMEOUT_S, Config
@@ -35,10 +35,23 @@ class Wait:
     seconds: float
 
 
-Step = Attempt | Wait
+@dataclass(frozen=True, slots=True)
+class Do:
+    """Call this where waiting is allowed; the plan is told what it returns."""
+
+    work: Callable[[], Any]
+
+
+Step = Attempt | Wait | Do
 Told = Reply | TransportFailure | None
-Plan = Generator[Step, Told, T]
+Plan = Generator[Step, Any, T]
 Found = Config | MeshError
+
+
+def do(work: Callable[[], T]) -> Plan[T]:
+    """Call this where waiting is allowed, and return what it returns."""
+    result: T = yield Do(work)
+    return result
 
 
 def send(found: Found, request: Request, timeout: float | None) -> Plan[Reply]:
@@ -65,7 +78,7 @@ def send(found: Found, request: Request, timeout: float | None) -> Plan[Reply]:
             raise _too_late(config, given)
         started = time.monotonic()
         # Of a stream the time is the longest silence, not the whole.
-        told = yield Attempt(_wire(config, request, given if request.streamed else left))
+        told: Told = yield Attempt(_wire(config, request, given if request.streamed else left))
         _debug.note(request, told, started)
         wait = _wait_before_retry(request, told, tries) if tries < config.max_retries else None
         if wait is None or time.monotonic() + wait >= deadline:

@@ -7,20 +7,20 @@ from types import TracebackType
 from typing import Any, Literal, Self, TypeVar, overload
 
 from mesh import _operations
-from mesh._base import BaseClient
 from mesh._operations import KeyArguments
 from mesh._requests import Messages
-from mesh._send import Attempt, Plan, Told
+from mesh._send import Attempt, Do, Plan
 from mesh._stream import AsyncStream
 from mesh._transport import AsyncHTTPTransport, AsyncTransport, TransportFailure
 from mesh.errors import MeshError
+from mesh.keys.methods import AsyncProofMethods
 from mesh.results import ChatResult, DeletedKey, Result, StoredKey
 
 T = TypeVar("T")
 R = TypeVar("R", bound=Result)
 
 
-class AsyncMeshClient(BaseClient):
+class AsyncMeshClient(AsyncProofMethods):
     """Talks to a Mesh server from asynchronous code.
 
     Methods whose result is a mapping report failure in it: `success`, `error`, `troubleshooting`, `code`. Methods with
@@ -218,6 +218,7 @@ class AsyncMeshClient(BaseClient):
         expires_at: datetime | None = None,
         if_rev: int | None = None,
         if_absent: bool = False,
+        provable: bool = False,
     ) -> StoredKey:
         """Store a value under a name, as a new version where the name is there.
 
@@ -230,6 +231,8 @@ class AsyncMeshClient(BaseClient):
             expires_at: when it stops to be; with a time zone.
             if_rev: only if the key is at this `rev`.
             if_absent: only if there is no such key.
+            provable: enrol the value, too, so that `verify_key` can check it. Should that fail after the value was
+                stored, the result is the failure, and its `details` say so: `stored`, `version` and `rev`.
 
         Returns:
             What is known of the key then, or the failure.
@@ -238,6 +241,11 @@ class AsyncMeshClient(BaseClient):
             TypeError, ValueError: if the call is wrong; never with the value in the message.
         """
         arguments = KeyArguments(user_id, tags, note, expires_at, if_rev, if_absent)
+        if provable:
+            from mesh.keys import zkp  # noqa: PLC0415 - only a proof needs its arithmetic
+
+            plan = zkp.store_provable(self._found, self._account, key_name, key_value, arguments)
+            return await self._report(plan, StoredKey)
         return await self._report(_operations.store_key(self._found, key_name, key_value, arguments), StoredKey)
 
     async def get_key(self, key_name: str, user_id: str | None = None) -> str | bytes | None:
@@ -296,7 +304,7 @@ class AsyncMeshClient(BaseClient):
 
     async def _run(self, plan: Plan[T]) -> T:
         """Do what the plan asks for until it has its result."""
-        told: Told = None
+        told: Any = None
         while True:
             try:
                 step = plan.send(told)
@@ -309,5 +317,7 @@ class AsyncMeshClient(BaseClient):
                     told = await self._transport.send(step.request)
                 except TransportFailure as problem:
                     told = problem
+            elif isinstance(step, Do):
+                told = await asyncio.to_thread(step.work)
             else:
                 await asyncio.sleep(step.seconds)
