@@ -55,8 +55,17 @@ def _prepare_folder(settings: Settings) -> None:
             f"The data folder {folder} can't be written ({problem.strerror}): "
             "mend its permissions or name another one with MESH_DATA_DIR."
         ) from problem
-    if not settings.zkp_root and not settings.zkp_root_file.exists():
-        create_root(settings.zkp_root_file)
+    _make_master_key(settings)
+    if settings.zkp_root or settings.zkp_root_file.exists():
+        return
+    create_root(settings.zkp_root_file)
+    _tell("made", f"a root for proofs: {settings.zkp_root_file}")
+    if (folder / "mesh.db").exists():
+        _tell("note", "what was enrolled under another root must be enrolled again, or put that root back")
+
+
+def _make_master_key(settings: Settings) -> None:
+    folder = settings.data_dir
     if settings.master_key or settings.master_key_file.exists():
         return
     if (folder / "mesh.db").exists():
