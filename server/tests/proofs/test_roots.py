@@ -60,6 +60,12 @@ def test_a_file_that_others_can_read_is_refused(tmp_path):
         Roots.load(None, path)
 
 
+async def test_an_identity_that_can_t_be_one_is_refused_at_the_start(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    with pytest.raises(StartupError, match="MESH_SERVER_ID"):
+        await open_mesh(tmp_path, MESH_SERVER_ID="x" * 256)
+
+
 async def serve(folder, monkeypatch, **environment):
     monkeypatch.chdir(folder)
     made = await open_mesh(folder, **environment)

@@ -1,10 +1,12 @@
-"""Who the caller is to the server: tenant and account, asked for once by each client."""
+"""Who the caller is to the server: tenant and account, asked for once for each login of a client."""
 
-from dataclasses import dataclass
+import hashlib
+from dataclasses import dataclass, field
 
 from mesh import _answers
 from mesh._requests import Request
 from mesh._send import Found, Plan, send
+from mesh.errors import MeshError
 from mesh_protocol.wire import API_PREFIX
 
 _PATH = f"{API_PREFIX}/auth/profile"
@@ -12,10 +14,16 @@ _PATH = f"{API_PREFIX}/auth/profile"
 
 @dataclass(slots=True)
 class Account:
-    """What one client knows of its account."""
+    """What one client knows of its account.
+
+    Attributes:
+        login: a hash of the login that it was asked for with: another login may be another account's, and a proof for
+            the wrong account would look like a wrong value.
+    """
 
     tenant: str = ""
     id: str = ""
+    login: bytes = field(default=b"", repr=False)
 
 
 def known(found: Found, account: Account) -> Plan[Account]:
@@ -24,11 +32,14 @@ def known(found: Found, account: Account) -> Plan[Account]:
     Raises:
         MeshError: what stood in the way.
     """
-    if not account.id:
+    if isinstance(found, MeshError):
+        raise found
+    login = hashlib.sha256(found.token.reveal().encode()).digest()
+    if account.login != login:
         reply = yield from send(found, Request(method="GET", route=_PATH, path=_PATH), None)
         body = _answers.read(reply)
         name, tenant = body.get("id"), body.get("tenant")
         if not isinstance(name, str) or not isinstance(tenant, str) or not name or not tenant:
             raise _answers.invalid(reply, "no account")
-        account.tenant, account.id = tenant, name
+        account.tenant, account.id, account.login = tenant, name, login
     return account

@@ -62,13 +62,6 @@ class Ksf:
             and self.memory_kib * self.passes <= _MOST_WORK
         )
 
-    @property
-    def weaker_than_default(self) -> bool:
-        """Whether a guess costs less than with the default, in memory or in memory times passes."""
-        return self.kind == IDENTITY or (
-            self.memory_kib < DEFAULT.memory_kib or self.memory_kib * self.passes < DEFAULT.memory_kib * DEFAULT.passes
-        )
-
     def stretch(self, data: bytes) -> bytes:
         """Return 32 bytes after the time and in the memory that the parameters name."""
         if self.kind == IDENTITY:

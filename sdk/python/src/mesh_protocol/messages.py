@@ -119,7 +119,7 @@ class Verified(msgspec.Struct, rename="camel", kw_only=True, omit_defaults=True)
 
     verified: bool
     reenroll: bool = False
-    success: bool = msgspec.field(default_factory=lambda: True)
+    success: bool = msgspec.field(default_factory=lambda: True)  # a default from a function is written, never omitted
 
 
 def to_text(data: bytes) -> str:

@@ -379,3 +379,21 @@ def test_names_that_can_be_verified_are_listed(client, server):
     server.script(lambda exchange: exchange.answer(200, {"records": 5}))
     with pytest.raises(mesh.ConnectionFailed):
         client.list_provable_keys()
+
+
+def test_another_login_is_asked_whose_it_is(server, proofs):
+    """An account is remembered for its login alone: taken for another's, every value would look wrong."""
+    from mesh._account import Account, known
+    from mesh._config import load
+
+    def ask(account, token):
+        plan = known(load(server_url=server.url, auth_token=token), account)
+        with mesh.MeshClient(server.url, token) as client:
+            return client._run(plan)
+
+    account = Account()
+    assert ask(account, "mesh_one").id == ask(account, "mesh_one").id == "acc-1"
+    assert proofs.paths() == ["auth/profile"]
+    proofs.account = "acc-2"
+    assert ask(account, "mesh_two").id == "acc-2"
+    assert "mesh_two" not in repr(account)

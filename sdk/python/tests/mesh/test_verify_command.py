@@ -15,6 +15,10 @@ from .proving import ProofServer
 SECRET = "the-secret-value"
 
 
+def piped(text):
+    return io.TextIOWrapper(io.BytesIO(text.encode()), encoding="utf-8")
+
+
 class Terminal(io.StringIO):
     """A stdin at which a person sits."""
 
@@ -63,7 +67,7 @@ def vault(server, monkeypatch):
 @pytest.fixture
 def call(capsys, monkeypatch):
     def do(*arguments, stdin=None):
-        monkeypatch.setattr(sys, "stdin", Terminal() if stdin is None else io.StringIO(stdin))
+        monkeypatch.setattr(sys, "stdin", Terminal() if stdin is None else piped(stdin))
         status = run(command, ["verify", *arguments], "mesh")
         out = capsys.readouterr()
         assert SECRET not in out.out + out.err
@@ -76,6 +80,16 @@ def test_the_right_value_on_stdin(vault, call):
     assert call("OPENAI", stdin=f"{SECRET}-OPENAI\n") == (0, "OPENAI  same\n", "")
     assert call("OPENAI", stdin=f"{SECRET}-OPENAI")[0] == 0
     assert call("OPENAI", stdin=f"{SECRET}-OPENAI\r\n")[0] == 0
+
+
+def test_line_ends_inside_a_value_stay_as_they_are(vault, call):
+    import mesh
+
+    with mesh.MeshClient() as client:
+        assert client.store_key_zkp("PEM", f"{SECRET}\r\nline two\r", high_entropy=True).success
+    assert call("PEM", stdin=f"{SECRET}\r\nline two\r\n")[0] == 1
+    assert call("PEM", stdin=f"{SECRET}\r\nline two\r\r\n")[0] == 0
+    assert call("PEM", stdin=f"{SECRET}\nline two\r\r\n")[0] == 1
 
 
 def test_one_line_end_is_taken_away_and_no_more(vault, call):

@@ -19,6 +19,7 @@ from mesh_server.errors import (
     RecordNotFound,
     RecordSuperseded,
     ServerIdentityMismatch,
+    StartupError,
 )
 from mesh_server.ids import now_us
 from mesh_server.proofs import challenges, limits, records
@@ -50,9 +51,14 @@ class Proofs:
         roots: what the seeds are derived from; not in the database.
         server_id: this server's identity, MESH_SERVER_ID.
         rates: how often a value may be tried.
+
+    Raises:
+        StartupError: if the identity can't be one.
     """
 
     def __init__(self, database: Database, roots: Roots, server_id: str, rates: Rates) -> None:
+        if not 1 <= len(server_id.encode()) <= zkp.MAX_SERVER_ID_BYTES:
+            raise StartupError(f"MESH_SERVER_ID must have 1 to {zkp.MAX_SERVER_ID_BYTES} bytes.")
         self._database = database
         self._roots = roots
         self._server_id = server_id

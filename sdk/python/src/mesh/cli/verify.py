@@ -64,6 +64,7 @@ def verify(
         raise click.UsageError("--env belongs to a NAME, not to --env-file.")
     if only and env_file is None:
         raise click.UsageError("--only belongs to --env-file.")
+    values: Mapping[str, str | bytes]
     values = _entries(env_file, only) if env_file is not None else {name or "": _value(name or "", variable)}
     with MeshClient(server, raise_on_error=True) as client:
         found = _check(client, values, user_id)
@@ -84,22 +85,22 @@ def _entries(path: Path, only: tuple[str, ...]) -> dict[str, str]:
     return {name: value for name, value in entries.items() if not only or name in only}
 
 
-def _value(name: str, variable: str | None) -> str:
+def _value(name: str, variable: str | None) -> str | bytes:
     if variable is not None:
-        value = os.environ.get(variable)
-        if not value:
+        found = os.environ.get(variable)
+        if not found:
             raise click.UsageError(f"The environment variable {variable} is not set, or is empty.")
-        return value
+        return found
     if sys.stdin.isatty():
         return str(click.prompt(f"Value of {name}", hide_input=True, err=True))
-    value = sys.stdin.read()
-    value = value.removesuffix("\n").removesuffix("\r")
+    piped = sys.stdin.buffer.read()  # as it is: reading text would change the line ends inside it
+    value = piped.removesuffix(b"\r\n") if piped.endswith(b"\r\n") else piped.removesuffix(b"\n")
     if not value:
         raise click.UsageError("There is no value on stdin.")
     return value
 
 
-def _check(client: MeshClient, values: Mapping[str, str], user_id: str | None) -> dict[str, str]:
+def _check(client: MeshClient, values: Mapping[str, str | bytes], user_id: str | None) -> dict[str, str]:
     names = _names(client, user_id)
     return {name: _one(client, names, name, value, user_id) for name, value in values.items()}
 
@@ -113,7 +114,7 @@ def _names(client: MeshClient, user_id: str | None) -> Names:
         return Names(None, frozenset())
 
 
-def _one(client: MeshClient, names: Names, name: str, value: str, user_id: str | None) -> str:
+def _one(client: MeshClient, names: Names, name: str, value: str | bytes, user_id: str | None) -> str:
     if names.provable is not None and name not in names.provable:
         return UNPROVABLE if name in names.stored else ABSENT
     # An empty value can't be enrolled, so it is another one.

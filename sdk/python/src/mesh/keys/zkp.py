@@ -4,7 +4,7 @@ What takes long, the key stretching, is a step of its own (`Do`), so that an asy
 """
 
 import os
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from typing import Any, TypeVar
 
@@ -256,10 +256,10 @@ def _bind(found: Found) -> bytes:
     return zkp.bind_of(found.token.reveal().encode())
 
 
-def _compute(work: Any) -> Plan[Any]:
+def _compute(work: Callable[[], T]) -> Plan[T]:
     """Do what takes long, and raise what it found wrong in an answer of the server."""
 
-    def checked() -> Any:
+    def checked() -> T | MeshError:
         try:
             return work()
         except DecodingError:
