@@ -40,6 +40,7 @@ def decode_element(data: bytes) -> Element:
     Raises:
         DecodingError: if the length, the prefix or the coordinate is not canonical, or the point not on the curve.
     """
+    # OpenSSL refuses each of these, too; what counts as canonical is not left to a library's next version.
     if len(data) != ELEMENT_BYTES or data[0] not in (2, 3) or int.from_bytes(data[1:]) >= PRIME:
         raise DecodingError("this is no canonical encoding of a group element")
     try:

@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import Self
 
 from mesh_protocol.zkp import ROOT_BYTES, Seeds, root_id
+from mesh_server import private_file
 from mesh_server.errors import StartupError
 
 #: Tenants whose seeds are kept in memory.
@@ -44,9 +45,8 @@ class Roots:
         if text is not None:
             return cls([_parse(text, "MESH_ZKP_ROOT")])
         try:
+            private_file.check(path, "root of the proofs")
             lines = path.read_text("ascii").splitlines()
-            if os.name != "nt" and path.stat().st_mode & 0o077:
-                raise StartupError(f"The root of the proofs {path} can be read by others: run `chmod 600` on it.")
         except FileNotFoundError:
             raise StartupError(
                 f"The root of the proofs {path} is not there: put it back from your copy, set MESH_ZKP_ROOT, or make "
@@ -90,16 +90,7 @@ def create_root(path: Path) -> None:
     """
     text = "# Root of the proof seeds of a Mesh server. Keep a copy, but apart from the database's copies.\n"
     text += base64.b64encode(os.urandom(ROOT_BYTES)).decode() + "\n"
-    try:
-        handle = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
-        with os.fdopen(handle, "w", encoding="ascii") as file:
-            file.write(text)
-            file.flush()
-            os.fsync(file.fileno())
-    except FileExistsError:
-        raise StartupError(f"There is a root of the proofs at {path} already; it is never overwritten.") from None
-    except OSError as problem:
-        raise StartupError(f"The root of the proofs can't be written to {path}: {problem.strerror}.") from problem
+    private_file.create(path, text, "root of the proofs")
 
 
 def _parse(text: str, where: str) -> bytes:

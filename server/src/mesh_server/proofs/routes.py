@@ -133,14 +133,14 @@ class ProofRoutes:
 
     async def remove(self, request: Request, send: Send) -> None:
         """Remove a record."""
-        query = _parameters(request, "user_id")
+        query = request.parameters("user_id")
         name = request.path_params["name"]
         await self._proofs.remove(request.principal, name, namespace=query.get("user_id", ""))
         await send_json(send, RemovedRecord(name))
 
     async def list_records(self, request: Request, send: Send) -> None:
         """Answer which names are enrolled, a page at a time."""
-        query = _parameters(request, "user_id", "after", "limit")
+        query = request.parameters("user_id", "after", "limit")
         limit = query.get("limit", str(MAX_PAGE))
         if not re.fullmatch(r"[0-9]{1,9}", limit):
             raise InvalidRequest("`limit` must be a whole number.")
@@ -247,11 +247,3 @@ def _bytes(text: str, length: int, member: str) -> bytes:
         return from_text(text, length)
     except DecodingError as problem:
         raise InvalidRequest(f"`{member}`: {problem}.") from None
-
-
-def _parameters(request: Request, *names: str) -> dict[str, str]:
-    query = request.query()
-    unknown = sorted(query.keys() - set(names))
-    if unknown:
-        raise InvalidRequest(f"There is no parameter {unknown[0]!r} here; there are {', '.join(names)}.")
-    return query

@@ -113,7 +113,7 @@ class VaultRoutes:
 
     async def put(self, request: Request, send: Send) -> None:
         """Store a new version of a key."""
-        namespace = _parameters(request, "user_id").get("user_id", "")
+        namespace = request.parameters("user_id").get("user_id", "")
         precondition = _precondition(request)
         body = await request.json(_store_key)
         record = await self._vault.put(
@@ -127,7 +127,7 @@ class VaultRoutes:
 
     async def get(self, request: Request, send: Send) -> None:
         """Answer a key with its value."""
-        namespace = _parameters(request, "user_id").get("user_id", "")
+        namespace = request.parameters("user_id").get("user_id", "")
         opened = await self._vault.get(request.principal, request.path_params["name"], namespace=namespace)
         answer = OpenedKeyAnswer(**_shown(opened.record))
         if opened.is_text:
@@ -138,7 +138,7 @@ class VaultRoutes:
 
     async def delete(self, request: Request, send: Send) -> None:
         """Delete a key, restorable for a while."""
-        namespace = _parameters(request, "user_id").get("user_id", "")
+        namespace = request.parameters("user_id").get("user_id", "")
         deleted = await self._vault.delete(
             request.principal,
             request.path_params["name"],
@@ -149,13 +149,13 @@ class VaultRoutes:
 
     async def restore(self, request: Request, send: Send) -> None:
         """Take a deletion back."""
-        namespace = _parameters(request, "user_id").get("user_id", "")
+        namespace = request.parameters("user_id").get("user_id", "")
         record = await self._vault.restore(request.principal, request.path_params["name"], namespace=namespace)
         await _send_record(send, record)
 
     async def list_keys(self, request: Request, send: Send) -> None:
         """Answer what is known of the caller's keys, a page at a time."""
-        query = _parameters(request, "user_id", "prefix", "tag", "limit", "cursor")
+        query = request.parameters("user_id", "prefix", "tag", "limit", "cursor")
         limit = query.get("limit", str(MAX_PAGE))
         if not re.fullmatch(r"[0-9]{1,9}", limit):
             raise InvalidRequest("`limit` must be a whole number.")
@@ -245,15 +245,6 @@ class VaultRoutes:
 def endpoints(vault: Vault) -> list[Endpoint]:
     """Return what this capability serves."""
     return VaultRoutes(vault).endpoints()
-
-
-def _parameters(request: Request, *names: str) -> dict[str, str]:
-    """Return the query; a parameter that this endpoint does not know is refused, for it may be a typing error."""
-    query = request.query()
-    unknown = sorted(query.keys() - set(names))
-    if unknown:
-        raise InvalidRequest(f"There is no parameter {unknown[0]!r} here; there are {', '.join(names)}.")
-    return query
 
 
 def _pair(tag: str) -> tuple[str, str]:
