@@ -4,9 +4,12 @@ import base64
 import os
 from dataclasses import dataclass, field
 
-from mesh_protocol import messages, zkp
+from sqlalchemy import select
+
+from mesh_protocol import zkp
 from mesh_protocol.ksf import NONE, Ksf
 from mesh_protocol.messages import from_text, to_text
+from mesh_server.proofs.models import zk_challenges, zk_enrollments, zk_limits, zk_records
 
 SERVER_ID = "mesh:127.0.0.1"
 ZKP = "/api/v1/zkp"
@@ -98,8 +101,28 @@ class Prover:
         return answered.json["verified"]
 
 
+async def look(mesh, work):
+    """Read in the server's database, on whatever it stands."""
+    return await mesh.services.database.read(work)
+
+
+async def change(mesh, work):
+    """Write in the server's database, behind its back."""
+    return await mesh.services.database.write(work)
+
+
+async def dump(mesh):
+    """Return everything that a copy of the database holds of the proofs: rows by table."""
+
+    async def work(tx):
+        return {table.name: await tx.all(select(table)) for table in TABLES}
+
+    found = await look(mesh, work)
+    return {t.name: [dict(zip(t.c.keys(), row, strict=True)) for row in found[t.name]] for t in TABLES}
+
+
+TABLES = (zk_records, zk_challenges, zk_enrollments, zk_limits)
+
+
 def junk(length):
     return base64.urlsafe_b64encode(os.urandom(length)).decode().rstrip("=")
-
-
-__all__ = ["SERVER_ID", "ZKP", "Prover", "junk", "messages"]

@@ -11,7 +11,7 @@ from mesh_server.proofs.models import Rate, Rates
 from mesh_server.proofs.settings import rates
 
 from ..conftest import caller
-from .prover import junk
+from .prover import dump, junk
 
 
 @pytest.fixture
@@ -132,15 +132,8 @@ async def test_what_has_expired_is_forgotten(mesh, ann, clock):
     await ann.start("l", "v")
 
     async def count():
-        from sqlalchemy import func, select
-
-        from mesh_server.proofs.models import zk_challenges, zk_enrollments, zk_limits
-
-        found = []
-        for table in (zk_challenges, zk_enrollments, zk_limits):
-            statement = select(func.count()).select_from(table)
-            found.append((await mesh.services.database.read(lambda tx, s=statement: tx.one(s)))[0])
-        return found
+        found = await dump(mesh)
+        return [len(found[table]) for table in ("zk_challenges", "zk_enrollments", "zk_limits")]
 
     assert (await count())[:2] == [1, 1]
     await mesh.services.proofs.purge()
