@@ -26,15 +26,24 @@ class Account:
     login: bytes = field(default=b"", repr=False)
 
 
+def credential(found: Found) -> bytes:
+    """Return the bytes of the login that requests are sent with, without its scheme.
+
+    Raises:
+        MeshError: what is wrong with the configuration.
+    """
+    if isinstance(found, MeshError):
+        raise found
+    return found.token.reveal().encode()
+
+
 def known(found: Found, account: Account) -> Plan[Account]:
     """Return the account, after asking the server for it where that has not been done yet.
 
     Raises:
         MeshError: what stood in the way.
     """
-    if isinstance(found, MeshError):
-        raise found
-    login = hashlib.sha256(found.token.reveal().encode()).digest()
+    login = hashlib.sha256(credential(found)).digest()
     if account.login != login:
         reply = yield from send(found, Request(method="GET", route=_PATH, path=_PATH), None)
         body = _answers.read(reply)

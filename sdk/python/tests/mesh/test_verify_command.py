@@ -207,6 +207,15 @@ def test_wrong_usage_sends_nothing(vault, call, arguments):
     assert vault.asked == []
 
 
+def test_what_can_be_no_name_or_value_is_wrong_usage(vault, call):
+    vault.may_list = False
+    for name, value in (("..", "x"), ("", "x"), ("a" * 257, "x"), ("OPENAI", "x" * 70_000)):
+        status, out, err = call(name, stdin=value)
+        assert (status, out) == (2, "")
+        assert "internal error" not in err
+    assert "zkp/challenge" not in vault.asked
+
+
 def test_no_value_is_wrong_usage(vault, call):
     assert call("OPENAI", stdin="")[0] == 2
 

@@ -51,9 +51,13 @@ def run(command: click.Command, arguments: Sequence[str], name: str) -> int:
     except MeshError as problem:
         tell(problem, name)
         return status_of(problem)
-    except ValueError as problem:  # a setting in the environment
-        click.echo(f"{name}: {problem}", err=True)
-        return WRONG_USAGE
+    except OSError as problem:
+        where = f"{problem.filename}: " if problem.filename else ""
+        click.echo(f"{name}: {where}{problem.strerror or type(problem).__name__}", err=True)
+        return FAILED
+    except Exception as problem:  # noqa: BLE001 - a bug, whose text may hold anything: its kind alone is told
+        click.echo(f"{name}: internal error ({type(problem).__name__}). Please report it.", err=True)
+        return FAILED
     return result if isinstance(result, int) else DONE
 
 

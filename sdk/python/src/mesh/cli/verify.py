@@ -118,7 +118,10 @@ def _one(client: MeshClient, names: Names, name: str, value: str | bytes, user_i
     if names.provable is not None and name not in names.provable:
         return UNPROVABLE if name in names.stored else ABSENT
     # An empty value can't be enrolled, so it is another one.
-    same = bool(value) and client.verify_key(user_id=user_id, key_name=name, key_value=value).verified
+    try:
+        same = bool(value) and client.verify_key(user_id=user_id, key_name=name, key_value=value).verified
+    except ValueError as problem:  # a limit; the message never has the value
+        raise click.UsageError(f"{problem}.") from None
     if same:
         return SAME
     return NOT_SAME if names.provable is None else DIFFERENT

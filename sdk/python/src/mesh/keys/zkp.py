@@ -166,6 +166,9 @@ def _start(
 def _finish(
     found: Found, call: ValueCall, begun: Begun, started: messages.EnrollmentStarted, ksf: Ksf
 ) -> Plan[EnrolledKey]:
+    # Of the login that asked: read when its answer is there, after any renewal.
+    bind = zkp.bind_of(_account.credential(found))
+
     def work() -> tuple[bytes, bytes]:
         return zkp.enroll(
             begun,
@@ -173,7 +176,7 @@ def _finish(
             from_text(started.evaluated, ELEMENT_BYTES),
             from_text(started.server_public_key, ELEMENT_BYTES),
             from_text(started.challenge, CHALLENGE_BYTES),
-            _bind(found),
+            bind,
             os.urandom(opaque.NONCE_BYTES + proof.NONCE_ENTROPY_BYTES),
         )
 
@@ -204,7 +207,7 @@ def _verify(found: Found, account: Account, call: ValueCall) -> Plan[tuple[bool,
     )
     reply = yield from send(found, _post("challenge", asking), None)
     challenge = _read(reply, messages.Challenge)
-    bind = _bind(found)
+    bind = zkp.bind_of(_account.credential(found))  # as in _finish
 
     def work() -> bytes | None:
         ksf = Ksf.decode(from_text(challenge.ksf, KSF_BYTES))
@@ -247,13 +250,6 @@ def _begin(found: Found, account: Account, call: ValueCall) -> Plan[Begun]:
     except ValueError as problem:
         raise local_error("invalid_request", f"This can't be enrolled or verified: {problem}.") from None
     return zkp.begin(subject, call.value, os.urandom(oprf.BLIND_ENTROPY_BYTES))
-
-
-def _bind(found: Found) -> bytes:
-    """Return what binds a proof to the login that asked: read when the challenge is there, after any renewal."""
-    if isinstance(found, MeshError):
-        raise found
-    return zkp.bind_of(found.token.reveal().encode())
 
 
 def _compute(work: Callable[[], T]) -> Plan[T]:
