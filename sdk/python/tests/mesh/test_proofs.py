@@ -311,7 +311,7 @@ def test_a_record_that_should_be_enrolled_again_is(client, proofs):
     result = client.verify_key("k", SECRET)
     assert (result.verified, result.warnings) == (True, [])
     assert proofs.paths() == [ASK, SUBMIT, START, FINISH]
-    assert proofs.records["k"][0] == 2
+    assert (proofs.records["k"][0], proofs.records["k"][2]) == (2, CHEAP.encode())  # as its owner chose
     assert b'"overwrite":true' in proofs.bodies[-2]
 
 

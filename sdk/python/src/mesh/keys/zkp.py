@@ -99,14 +99,12 @@ def store(found: Found, account: Account, call: ValueCall, ksf: Ksf, *, overwrit
 def verify(found: Found, account: Account, call: ValueCall) -> Plan[VerifiedKey]:
     """Prove a value. Where the login was renewed between challenge and proof, the flow begins again, once."""
     try:
-        verified, answered, reply = yield from _verify(found, account, call)
+        verified, again, reply = yield from _verify(found, account, call)
     except MeshError as problem:
         if problem.code != "challenge_unusable":
             raise
-        verified, answered, reply = yield from _verify(found, account, call)
-    warnings: list[str] = []
-    if verified and answered is not None and answered.reenroll:
-        warnings += yield from _enroll_again(found, account, call)
+        verified, again, reply = yield from _verify(found, account, call)
+    warnings = [] if again is None else (yield from _enroll_again(found, account, call, again))
     return VerifiedKey(
         success=True,
         verified=verified,
@@ -196,7 +194,8 @@ def _finish(
     )
 
 
-def _verify(found: Found, account: Account, call: ValueCall) -> Plan[tuple[bool, messages.Verified | None, Reply]]:
+def _verify(found: Found, account: Account, call: ValueCall) -> Plan[tuple[bool, Ksf | None, Reply]]:
+    """Return whether the value is right, with which stretching it should be enrolled again, and the last reply."""
     begun = yield from _begin(found, account, call)
     asking = messages.AskChallenge(
         suite=zkp.SUITE,
@@ -228,13 +227,17 @@ def _verify(found: Found, account: Account, call: ValueCall) -> Plan[tuple[bool,
     body = messages.SubmitProof(challenge_id=challenge.challenge_id, proof=to_text(made))
     reply = yield from send(found, _post("verify", body), None)
     answered = _read(reply, messages.Verified)
-    return answered.verified, answered, reply
+    again = answered.verified and answered.reenroll
+    return answered.verified, Ksf.decode(from_text(challenge.ksf, KSF_BYTES)) if again else None, reply
 
 
-def _enroll_again(found: Found, account: Account, call: ValueCall) -> Plan[list[str]]:
-    """Enrol a value that was just verified, because the server asks for it; return what is to be said of it."""
+def _enroll_again(found: Found, account: Account, call: ValueCall, ksf: Ksf) -> Plan[list[str]]:
+    """Enrol a value that was just verified, because the server asks for it; return what is to be said of it.
+
+    With the stretching that it was enrolled with, which is its owner's choice.
+    """
     try:
-        yield from store(found, account, call, DEFAULT, overwrite=True)
+        yield from store(found, account, call, ksf, overwrite=True)
     except MeshError as problem:
         return [f"The value is right, but could not be enrolled again as the server asks: {problem.message}"]
     return []
