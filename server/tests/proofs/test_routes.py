@@ -201,6 +201,15 @@ async def test_an_ending_that_is_not_right_stores_nothing_and_uses_the_enrolment
     assert not await ann.verify()
 
 
+@pytest.mark.parametrize("ksf", [Ksf(1, 1024, 1, 1), Ksf(1, 8192, 11, 1), Ksf(1, 8192, 1, 17)])
+async def test_stretching_out_of_bounds_is_refused_however_right_its_proof(ann, ksf):
+    """Stored, it could never be verified: every client refuses it."""
+    refused = await ann.enrol(ksf=ksf)
+    assert (refused.status, refused.code) == (400, "invalid_request")
+    assert "ksf" in refused.json["error"]["message"]
+    assert not await ann.verify()
+
+
 async def test_a_ksf_that_the_proof_was_not_made_for_is_refused(ann):
     begun, started = await ann.start("k", "v")
     ending = ann.ending(begun, started.json)
