@@ -19,6 +19,8 @@ if TYPE_CHECKING:
         list_keys,
         restore_key,
         store_key,
+        store_key_zkp,
+        verify_key,
     )
     from mesh._stream import AsyncStream, Stream
     from mesh.async_client import AsyncMeshClient
@@ -41,7 +43,8 @@ if TYPE_CHECKING:
         SessionEnded,
         StreamTruncated,
     )
-    from mesh.results import ChatChunk, ChatResult, DeletedKey, Result, StoredKey, Usage
+    from mesh.keys.zkp import Ksf
+    from mesh.results import ChatChunk, ChatResult, DeletedKey, EnrolledKey, Result, StoredKey, Usage, VerifiedKey
 
 _HOME = {
     "MeshClient": "client",
@@ -55,6 +58,9 @@ _HOME = {
     "Usage": "results",
     "StoredKey": "results",
     "DeletedKey": "results",
+    "EnrolledKey": "results",
+    "VerifiedKey": "results",
+    "Ksf": "keys.zkp",
     "MeshError": "errors",
     "AuthenticationError": "errors",
     "LoginFailed": "errors",
@@ -76,6 +82,8 @@ _HOME = {
     "list_keys": "_module",
     "delete_key": "_module",
     "restore_key": "_module",
+    "store_key_zkp": "_module",
+    "verify_key": "_module",
 }
 
 __all__ = [
@@ -90,7 +98,9 @@ __all__ = [
     "ConnectionFailed",
     "DeadlineExceeded",
     "DeletedKey",
+    "EnrolledKey",
     "InvalidRequest",
+    "Ksf",
     "LoginFailed",
     "MeshClient",
     "MeshError",
@@ -105,6 +115,7 @@ __all__ = [
     "Stream",
     "StreamTruncated",
     "Usage",
+    "VerifiedKey",
     "__version__",
     "chat",
     "delete_key",
@@ -112,6 +123,8 @@ __all__ = [
     "list_keys",
     "restore_key",
     "store_key",
+    "store_key_zkp",
+    "verify_key",
 ]
 
 

@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from mesh import _config, _debug, _requests
+from mesh._account import Account
 from mesh._defaults import Defaults
 from mesh._register import Registration
 from mesh._send import Found, Ready
@@ -52,6 +53,7 @@ class BaseClient:
         self._raise_on_error = raise_on_error
         self._original_response = original_response
         self._defaults = Defaults()
+        self._account = Account()
         self._registration = Registration()
         env = os.environ
         ports = callback_ports(env)

@@ -21,7 +21,6 @@ import base64
 import binascii
 import hmac
 import os
-import stat
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -31,6 +30,7 @@ from cryptography.hazmat.primitives.hashes import SHA512
 from cryptography.hazmat.primitives.kdf.hkdf import HKDF, HKDFExpand
 
 from mesh_protocol.transcript import le, lp
+from mesh_server import private_file
 from mesh_server.errors import StartupError, VaultDamaged
 
 KEY_BYTES = 32
@@ -190,7 +190,7 @@ def load_master_keys(text: str | None, path: Path) -> MasterKeys:
     if text is not None:
         return MasterKeys([_parse(text, "MESH_MASTER_KEY")])
     try:
-        _check_private(path)
+        private_file.check(path, "master key file")
         lines = path.read_text("ascii").splitlines()
     except FileNotFoundError:
         raise StartupError(
@@ -215,16 +215,7 @@ def create_master_key(path: Path) -> None:
     """
     text = "# Master key of a Mesh server. Without it nothing that is stored can be opened: keep a copy.\n"
     text += base64.b64encode(random_key()).decode() + "\n"
-    try:
-        handle = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
-        with os.fdopen(handle, "w", encoding="ascii") as file:
-            file.write(text)
-            file.flush()
-            os.fsync(file.fileno())
-    except FileExistsError:
-        raise StartupError(f"There is a master key at {path} already; it is never overwritten.") from None
-    except OSError as problem:
-        raise StartupError(f"The master key can't be written to {path}: {problem.strerror}.") from problem
+    private_file.create(path, text, "master key")
 
 
 def _parse(text: str, where: str) -> bytes:
@@ -235,11 +226,3 @@ def _parse(text: str, where: str) -> bytes:
     if len(key) != KEY_BYTES:
         raise StartupError(f"The master key in {where} is not 32 bytes in base64; was it copied whole?")
     return key
-
-
-def _check_private(path: Path) -> None:
-    if os.name == "nt":
-        return
-    mode = stat.S_IMODE(path.stat().st_mode)
-    if mode & 0o077:
-        raise StartupError(f"The master key file {path} can be read by others (mode {mode:o}): run `chmod 600` on it.")
