@@ -32,7 +32,9 @@ def test_a_new_root_is_readable_by_its_owner_only(tmp_path):
         create_root(tmp_path / "zkp.root")
 
 
-@pytest.mark.parametrize("content", ["", "# empty\n", "AAAA", "not base64!", base64.b64encode(bytes(31)).decode(), "é"])
+@pytest.mark.parametrize(
+    "content", ["", "# a comment\n", "AAAA", "not base64!", base64.b64encode(bytes(31)).decode(), "é"]
+)
 def test_a_malformed_file_is_one_sentence_that_shows_nothing_of_it(tmp_path, content):
     path = written(tmp_path / "zkp.root", content)
     with pytest.raises(StartupError) as caught:

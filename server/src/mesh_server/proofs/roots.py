@@ -5,18 +5,16 @@ one root a line, the current one first; records of an earlier one are still veri
 current one at their next success. Whoever loses the root loses nothing but the proofs: everyone enrols again.
 """
 
-import base64
-import binascii
 import os
 from pathlib import Path
 from typing import Self
 
 from mesh_protocol.zkp import ROOT_BYTES, Seeds, root_id
 from mesh_server import private_file
-from mesh_server.errors import StartupError
 
 #: Tenants whose seeds are kept in memory.
 _MOST_WARM = 1_000
+_WHAT = "root of the proofs"
 
 
 class Roots:
@@ -43,23 +41,9 @@ class Roots:
             StartupError: one sentence that never shows any of it.
         """
         if text is not None:
-            return cls([_parse(text, "MESH_ZKP_ROOT")])
-        try:
-            private_file.check(path, "root of the proofs")
-            lines = path.read_text("ascii").splitlines()
-        except FileNotFoundError:
-            raise StartupError(
-                f"The root of the proofs {path} is not there: put it back from your copy, set MESH_ZKP_ROOT, or make "
-                "one with `mesh-server init` where nobody has enrolled a key yet."
-            ) from None
-        except UnicodeDecodeError:
-            raise StartupError(f"The root of the proofs {path} is not base64 text.") from None
-        except OSError as problem:
-            raise StartupError(f"The root of the proofs {path} can't be read: {problem.strerror}.") from problem
-        found = [_parse(line, str(path)) for line in (line.partition("#")[0].strip() for line in lines) if line]
-        if not found:
-            raise StartupError(f"The file of the root of the proofs, {path}, holds none; put it back from your copy.")
-        return cls(found)
+            return cls([private_file.parse(text, "MESH_ZKP_ROOT", _WHAT)])
+        missing = "put it back from your copy, set MESH_ZKP_ROOT, or, where nobody enrolled yet, run `mesh-server init`"
+        return cls(private_file.read(path, _WHAT, missing=missing))
 
     def seeds(self, tenant: str, named: str | None = None) -> Seeds | None:
         """Return a tenant's seeds under one of the roots, the current one by default; None if it is not there."""
@@ -88,16 +72,5 @@ def create_root(path: Path) -> None:
     Raises:
         StartupError: if the file is there already or can't be written.
     """
-    text = "# Root of the proof seeds of a Mesh server. Keep a copy, but apart from the database's copies.\n"
-    text += base64.b64encode(os.urandom(ROOT_BYTES)).decode() + "\n"
-    private_file.create(path, text, "root of the proofs")
-
-
-def _parse(text: str, where: str) -> bytes:
-    try:
-        root = base64.b64decode(text.strip(), validate=True)
-    except (binascii.Error, ValueError):
-        root = b""
-    if len(root) != ROOT_BYTES:
-        raise StartupError(f"The root of the proofs in {where} is not 32 bytes in base64; was it copied whole?")
-    return root
+    comment = "Root of the proof seeds of a Mesh server. Keep a copy, but apart from the database's copies."
+    private_file.create(path, os.urandom(ROOT_BYTES), _WHAT, comment)

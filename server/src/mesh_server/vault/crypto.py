@@ -17,8 +17,6 @@ commit to its key: one ciphertext can be made to open under two. The commitment 
 time, before anything is decrypted. The associated data ties a blob to its place: moved to another row it does not open.
 """
 
-import base64
-import binascii
 import hmac
 import os
 from dataclasses import dataclass
@@ -31,7 +29,7 @@ from cryptography.hazmat.primitives.kdf.hkdf import HKDF, HKDFExpand
 
 from mesh_protocol.transcript import le, lp
 from mesh_server import private_file
-from mesh_server.errors import StartupError, VaultDamaged
+from mesh_server.errors import VaultDamaged
 
 KEY_BYTES = 32
 
@@ -43,6 +41,7 @@ _COMMITMENT_BYTES = 32
 _TAG_BYTES = 16
 _CIPHERTEXT_AT = _HEADER_BYTES + _MESSAGE_ID_BYTES + _COMMITMENT_BYTES
 _ZERO_NONCE = bytes(12)
+_WHAT = "master key"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -188,23 +187,9 @@ def load_master_keys(text: str | None, path: Path) -> MasterKeys:
         StartupError: one sentence that names the master key and never shows any of it.
     """
     if text is not None:
-        return MasterKeys([_parse(text, "MESH_MASTER_KEY")])
-    try:
-        private_file.check(path, "master key file")
-        lines = path.read_text("ascii").splitlines()
-    except FileNotFoundError:
-        raise StartupError(
-            f"The master key {path} is not there: put it back, set MESH_MASTER_KEY, or make one with "
-            "`mesh-server init` where nothing is stored yet."
-        ) from None
-    except UnicodeDecodeError:
-        raise StartupError(f"The master key file {path} is not base64 text.") from None
-    except OSError as problem:
-        raise StartupError(f"The master key file {path} can't be read: {problem.strerror}.") from problem
-    keys = [_parse(line, str(path)) for line in (line.partition("#")[0].strip() for line in lines) if line]
-    if not keys:
-        raise StartupError(f"The master key file {path} holds no key; put the key back from your copy.")
-    return MasterKeys(keys)
+        return MasterKeys([private_file.parse(text, "MESH_MASTER_KEY", _WHAT)])
+    missing = "put it back, set MESH_MASTER_KEY, or make one with `mesh-server init` where nothing is stored yet"
+    return MasterKeys(private_file.read(path, _WHAT, missing=missing))
 
 
 def create_master_key(path: Path) -> None:
@@ -213,16 +198,5 @@ def create_master_key(path: Path) -> None:
     Raises:
         StartupError: if the file is there already or can't be written.
     """
-    text = "# Master key of a Mesh server. Without it nothing that is stored can be opened: keep a copy.\n"
-    text += base64.b64encode(random_key()).decode() + "\n"
-    private_file.create(path, text, "master key")
-
-
-def _parse(text: str, where: str) -> bytes:
-    try:
-        key = base64.b64decode(text.strip(), validate=True)
-    except (binascii.Error, ValueError):
-        key = b""
-    if len(key) != KEY_BYTES:
-        raise StartupError(f"The master key in {where} is not 32 bytes in base64; was it copied whole?")
-    return key
+    comment = "Master key of a Mesh server. Without it nothing that is stored can be opened: keep a copy."
+    private_file.create(path, random_key(), _WHAT, comment)

@@ -53,7 +53,7 @@ def verify(
     """Tell whether a value is the one that is enrolled as NAME.
 
     The value comes from a prompt, from stdin (without one line end at its end), or from --env. Of a value that is not
-    the right one nothing is sent.
+    the right one no proof is sent, only a blinded question that looks the same for every value.
 
     Exit status: 0 the same; 1 different; 4 not in the vault. With --env-file: 0 only if every entry that is in the
     vault is the same; 4 if none is in the vault.
