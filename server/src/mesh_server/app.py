@@ -12,7 +12,10 @@ import structlog
 
 from mesh_server import openapi
 from mesh_server.accounts import routes as account_routes
+from mesh_server.accounts.acting import Acting
 from mesh_server.accounts.service import Accounts
+from mesh_server.accounts.trail_routes import TrailRoutes
+from mesh_server.audit.service import Audit
 from mesh_server.chat import routes as chat_routes
 from mesh_server.chat.service import Chat
 from mesh_server.db.changes import Changes
@@ -24,6 +27,7 @@ from mesh_server.settings import Settings
 from mesh_server.vault import routes as vault_routes
 from mesh_server.vault.keyring import Keyring
 from mesh_server.vault.service import Vault
+from mesh_server.vault.trail import head_file, open_audit
 
 #: Seconds between two looks for deletions whose window has passed.
 PURGE_S = 3600.0
@@ -32,16 +36,18 @@ _log = structlog.get_logger("mesh.app")
 
 
 class Background:
-    """What runs beside the requests: forgetting what was taken away, and removing what was deleted long ago."""
+    """What runs beside the requests: forgetting what was taken away, signing the audit trail, and removing for good."""
 
-    def __init__(self, changes: Changes, vault: Vault) -> None:
+    def __init__(self, changes: Changes, audit: Audit, vault: Vault) -> None:
         self.changes = changes
+        self._audit = audit
         self._vault = vault
         self._purging: asyncio.Task[None] | None = None
 
     async def start(self) -> None:
         """Begin."""
         await self.changes.start()
+        await self._audit.start()
         self._purging = asyncio.create_task(self._purge_forever())
 
     async def stop(self) -> None:
@@ -52,6 +58,7 @@ class Background:
             with contextlib.suppress(asyncio.CancelledError):
                 await self._purging
             self._purging = None
+        await self._audit.stop()
 
     async def _purge_forever(self) -> None:
         while True:
@@ -71,7 +78,9 @@ class Services:
 
     settings: Settings
     database: Database
+    audit: Audit
     accounts: Accounts
+    acting: Acting
     vault: Vault
     chat: Chat
     background: Background
@@ -87,15 +96,19 @@ class Services:
         database = await Database.open(settings.database_url)
         try:
             await keyring.check(database)
-            accounts = Accounts(database, keyring.hasher("api-tokens"))
-            vault = Vault(database, keyring)
+            audit = open_audit(database, keyring, head_file(keyring, *settings.audit_head_files))
+            await audit.check_head()
+            accounts = Accounts(database, keyring.hasher("api-tokens"), audit)
+            acting = Acting(database)
+            vault = Vault(database, keyring, audit, settings.vault)
             chat = Chat(settings.providers, settings.local, vault)
-            background = Background(Changes(database), vault)
+            background = Background(Changes(database), audit, vault)
             background.changes.on_change(accounts.forget)
+            background.changes.on_change(acting.forget)
         except BaseException:
             await database.close()
             raise
-        return cls(settings, database, accounts, vault, chat, background)
+        return cls(settings, database, audit, accounts, acting, vault, chat, background)
 
     async def close(self) -> None:
         """Stop the local model, then close the database: what was begun is finished."""
@@ -105,10 +118,11 @@ class Services:
 
     def application(self) -> Guard:
         """Return the ASGI application."""
-        operations = Operations(self.database.check)
+        operations = Operations(self._ready)
         endpoints = [
             *operations.endpoints(),
             *account_routes.endpoints(self.accounts),
+            *TrailRoutes(self.audit).endpoints(),
             *vault_routes.endpoints(self.vault),
             *chat_routes.endpoints(self.chat),
         ]
@@ -116,7 +130,11 @@ class Services:
         operations.publish(msgspec.json.encode(document))
         gc.collect()
         gc.freeze()  # what lives as long as the process is not looked at again: shorter pauses under load
-        return Guard(endpoints, self.accounts, allowed_hosts=self.settings.allowed_hosts)
+        return Guard(endpoints, self.accounts, self.acting, allowed_hosts=self.settings.allowed_hosts)
+
+    async def _ready(self) -> None:
+        await self.database.check()
+        await self.audit.check()  # a database that reads but can't be audited serves no secret
 
 
 def runner() -> asyncio.Runner:

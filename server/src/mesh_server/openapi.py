@@ -14,7 +14,7 @@ from mesh_server.asgi import PUBLIC, Endpoint
 _PARAMETER = re.compile(r"{(\w+)}")
 _EVERYWHERE = ("invalid_request", "host_not_allowed", "internal_error")
 _WITH_BODY = ("invalid_json", "body_too_large")
-_WITH_TOKEN = ("token_missing", "token_invalid", "token_expired", "token_revoked", "scope_missing")
+_WITH_TOKEN = ("token_missing", "token_invalid", "token_expired", "token_revoked", "scope_missing", "account_not_found")
 
 
 class ErrorContent(msgspec.Struct):
@@ -101,6 +101,16 @@ def _parameters(endpoint: Endpoint) -> list[dict[str, Any]]:
         }
         for parameter in endpoint.parameters
     ]
+    if endpoint.access != PUBLIC:
+        found.append(
+            {
+                "name": "Mesh-Act-As",
+                "in": "header",
+                "required": False,
+                "description": "The account to act for; asks for the scope `act-as`.",
+                "schema": {"type": "string"},
+            }
+        )
     return found
 
 

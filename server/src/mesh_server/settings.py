@@ -18,6 +18,7 @@ import platformdirs
 from mesh_server.chat.models import LocalSettings, Provider
 from mesh_server.errors import StartupError
 from mesh_server.telemetry import LEVELS, LogFormat
+from mesh_server.vault.models import DAY_US, RESTORE_WINDOW_US, VERSIONS_KEPT, Limits
 
 CONFIG_FILE = "mesh-server.toml"
 DEFAULT_PORT = 8750
@@ -60,6 +61,9 @@ class ConfigFile(msgspec.Struct, forbid_unknown_fields=True, kw_only=True):
     database_url: str | None = None
     data_dir: str | None = None
     master_key_file: str | None = None
+    audit_head_file: str | None = None
+    versions_kept: int | None = None
+    restore_days: int | None = None
     server_id: str | None = None
     trusted_proxies: list[str] | None = None
     allowed_hosts: list[str] | None = None
@@ -78,6 +82,7 @@ class Settings:
     Attributes:
         database_url: `sqlite:///` and an absolute path.
         master_key: as given in the environment; None where `master_key_file` holds it.
+        audit_head_files: where the newest audit checkpoint is kept, the best place first.
         local: the model on this machine; None where `[local] base_url` puts another server in its place.
         tls: certificate and key files, None for plain HTTP.
     """
@@ -89,6 +94,8 @@ class Settings:
     data_dir: Path
     master_key: str | None = field(repr=False)
     master_key_file: Path
+    audit_head_files: tuple[Path, ...]
+    vault: Limits
     server_id: str
     trusted_proxies: tuple[str, ...]
     allowed_hosts: frozenset[str]
@@ -120,10 +127,10 @@ class _Sources:
         found = getattr(self._file, name, None)
         return str(found) if found is not None else default
 
-    def number(self, name: str, default: int, *, most: int) -> int:
+    def number(self, name: str, default: int, *, least: int = 0, most: int) -> int:
         text = self.text(name, str(default)) or ""
-        if not text.isdigit() or int(text) > most:
-            raise StartupError(f"MESH_{name.upper()} must be a whole number up to {most}, not {text!r}.")
+        if not text.isdigit() or not least <= int(text) <= most:
+            raise StartupError(f"MESH_{name.upper()} must be a whole number from {least} to {most}, not {text!r}.")
         return int(text)
 
     def words(self, name: str) -> tuple[str, ...]:
@@ -186,6 +193,11 @@ def load(flags: Mapping[str, object] | None = None, environment: Mapping[str, st
         data_dir=data_dir,
         master_key=environment.get("MESH_MASTER_KEY") or None,
         master_key_file=Path(sources.text("master_key_file") or data_dir / "master.key"),
+        audit_head_files=_head_files(sources, data_dir),
+        vault=Limits(
+            versions_kept=sources.number("versions_kept", VERSIONS_KEPT, least=1, most=1_000),
+            restore_window_us=sources.number("restore_days", RESTORE_WINDOW_US // DAY_US, most=3_650) * DAY_US,
+        ),
         server_id=sources.text("server_id") or f"mesh:{public_host.strip('[]')}",
         trusted_proxies=sources.words("trusted_proxies"),
         allowed_hosts=frozenset({*LOOPBACK_NAMES, public_host, *(h.lower() for h in sources.words("allowed_hosts"))}),
@@ -225,6 +237,14 @@ def _public_url(sources: _Sources, host: str, port: int) -> str:
     url = (sources.text("public_url") or f"{scheme}://{shown}:{port}").rstrip("/")
     check_url(url, "MESH_PUBLIC_URL")
     return url
+
+
+def _head_files(sources: _Sources, data_dir: Path) -> tuple[Path, ...]:
+    """Return where the newest audit checkpoint is kept: beside the data folder, so that it survives its roll-back."""
+    named = sources.text("audit_head_file")
+    if named:
+        return (Path(named).absolute(),)
+    return data_dir.with_name(f"{data_dir.name}.audit-head"), data_dir / "audit-head"
 
 
 def _tls(sources: _Sources) -> tuple[Path, Path] | None:

@@ -160,7 +160,7 @@ async def test_a_warm_token_costs_no_read(parts, monkeypatch):
     credential = f"Bearer {await parts.token()}".encode()
     first = await parts.accounts.authenticate(credential, None)
 
-    async def no_read(_work):
+    async def no_read(_work, _on_behalf_of):
         raise AssertionError("the database was asked")
 
     monkeypatch.setattr(parts.database, "read", no_read)
@@ -171,8 +171,8 @@ async def test_a_token_revoked_while_it_is_looked_up_is_not_kept_warm(parts, mon
     credential = f"Bearer {await parts.token()}".encode()
     read = parts.database.read
 
-    async def then_revoked(work):
-        row = await read(work)
+    async def then_revoked(work, on_behalf_of):
+        row = await read(work, on_behalf_of)
         parts.accounts.forget()
         return row
 

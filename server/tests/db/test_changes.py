@@ -22,7 +22,7 @@ async def test_while_the_counter_can_not_be_read_nothing_is_kept(parts, monkeypa
     changes = Changes(parts.database)
     changes.on_change(lambda: calls.append(1))
 
-    async def unavailable(_work):
+    async def unavailable(_work, _scope):
         raise DatabaseUnavailable("gone")
 
     await changes.poll()

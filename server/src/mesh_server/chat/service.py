@@ -171,7 +171,7 @@ class Chat:
     async def _has_key(self, principal: Principal, provider: Provider) -> bool:
         if provider.api_key is not None or not provider.key_names:
             return True
-        return await self._vault.open_for_chat(principal, provider.key_names) is not None
+        return await self._vault.has_for_chat(principal, provider.key_names)
 
     async def _known(self) -> Known:
         local = self._local.installed() if self._local is not None else []

@@ -23,6 +23,7 @@ from sqlalchemy.sql import ClauseElement
 
 from mesh_server.db import migrate
 from mesh_server.db.schema import Compiler, Row, Transaction
+from mesh_server.db.scope import Scope, ServerWork
 from mesh_server.errors import DatabaseUnavailable, StartupError, StorageReadOnly
 
 T = TypeVar("T")
@@ -122,7 +123,7 @@ class Database:
         revision = await asyncio.to_thread(_prepare, path)
         return cls(path, revision)
 
-    async def read(self, work: Work[T]) -> T:
+    async def read(self, work: Work[T], scope: Scope = ServerWork.READINESS) -> T:  # noqa: ARG002 - one file has no row policies
         """Run a unit of work that only reads, on one snapshot.
 
         Raises:
@@ -131,7 +132,7 @@ class Database:
         loop = asyncio.get_running_loop()
         return await loop.run_in_executor(self._readers, self._read, work)
 
-    async def write(self, work: Work[T]) -> T:
+    async def write(self, work: Work[T], scope: Scope = ServerWork.READINESS) -> T:  # noqa: ARG002 - as above
         """Run a unit of work and return its result after the commit.
 
         An exception of the work undoes its changes, and only its, and is raised here.
@@ -157,8 +158,8 @@ class Database:
         async def nothing(_tx: Transaction) -> None:
             return None
 
-        await self.read(nothing)
-        await self.write(nothing)
+        await self.read(nothing, ServerWork.READINESS)
+        await self.write(nothing, ServerWork.READINESS)
 
     async def close(self) -> None:
         """Finish what waits to be written, then close. Closing twice is fine."""

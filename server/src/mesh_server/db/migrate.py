@@ -14,7 +14,7 @@ from mesh_server.errors import StartupError
 from mesh_server.ids import now_us
 
 #: The revisions in their order; a script `versions/NAME.py` for each.
-REVISIONS = ("0001",)
+REVISIONS = ("0001", "0004")
 
 
 def to_head(connection: sqlite3.Connection, path: Path) -> str:

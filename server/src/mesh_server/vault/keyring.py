@@ -14,6 +14,7 @@ from sqlalchemy import bindparam, insert, select
 
 from mesh_server.db.engine import Database
 from mesh_server.db.schema import Transaction
+from mesh_server.db.scope import ServerWork, Tenant
 from mesh_server.errors import StartupError, VaultDamaged
 from mesh_server.ids import now_us, uuid7
 from mesh_server.vault import crypto
@@ -72,12 +73,12 @@ class Keyring:
         Raises:
             StartupError: if the database was made under another master key.
         """
-        await database.write(self._check_canaries)
+        await database.write(self._check_canaries, ServerWork.MASTER_KEY)
 
         async def system_key(tx: Transaction) -> bytes:
             return (await self.current(tx, SYSTEM))[1]
 
-        self._root = await database.write(system_key)
+        self._root = await database.write(system_key, Tenant(SYSTEM))
 
     def subkey(self, purpose: str) -> bytes:
         """Return a key of the server's own for one purpose: the same for as long as the database lives."""
