@@ -31,6 +31,8 @@ from mesh_server.vault.trail import head_file, open_audit
 
 #: Seconds between two looks for deletions whose window has passed.
 PURGE_S = 3600.0
+#: Seconds between two looks at the master key's file.
+WATCH_S = 1.0
 
 _log = structlog.get_logger("mesh.app")
 
@@ -38,27 +40,34 @@ _log = structlog.get_logger("mesh.app")
 class Background:
     """What runs beside the requests: forgetting what was taken away, signing the audit trail, and removing for good."""
 
-    def __init__(self, changes: Changes, audit: Audit, vault: Vault) -> None:
+    def __init__(self, changes: Changes, keyring: Keyring, audit: Audit, vault: Vault) -> None:
         self.changes = changes
+        self._keyring = keyring
         self._audit = audit
         self._vault = vault
-        self._purging: asyncio.Task[None] | None = None
+        self._tasks: list[asyncio.Task[None]] = []
 
     async def start(self) -> None:
         """Begin."""
         await self.changes.start()
         await self._audit.start()
-        self._purging = asyncio.create_task(self._purge_forever())
+        self._tasks = [asyncio.create_task(work()) for work in (self._purge_forever, self._watch_master_key)]
 
     async def stop(self) -> None:
         """End; what is being written is finished by the database."""
         await self.changes.stop()
-        if self._purging is not None:
-            self._purging.cancel()
+        for task in self._tasks:
+            task.cancel()
             with contextlib.suppress(asyncio.CancelledError):
-                await self._purging
-            self._purging = None
+                await task
+        self._tasks = []
         await self._audit.stop()
+
+    async def _watch_master_key(self) -> None:
+        """See within a second that the keyring file was replaced: that is how a rotation reaches a running server."""
+        while True:
+            await asyncio.sleep(WATCH_S)
+            await asyncio.to_thread(self._keyring.refresh)
 
     async def _purge_forever(self) -> None:
         while True:
@@ -78,6 +87,7 @@ class Services:
 
     settings: Settings
     database: Database
+    keyring: Keyring
     audit: Audit
     accounts: Accounts
     acting: Acting
@@ -92,7 +102,7 @@ class Services:
         Raises:
             StartupError: one sentence that says what is wrong with the data folder, the database or the key.
         """
-        keyring = Keyring.load(settings.master_key, settings.master_key_file)
+        keyring = Keyring(settings.master)
         database = await Database.open(settings.database_url)
         try:
             await keyring.check(database)
@@ -102,13 +112,13 @@ class Services:
             acting = Acting(database)
             vault = Vault(database, keyring, audit, settings.vault)
             chat = Chat(settings.providers, settings.local, vault)
-            background = Background(Changes(database), audit, vault)
+            background = Background(Changes(database), keyring, audit, vault)
             background.changes.on_change(accounts.forget)
             background.changes.on_change(acting.forget)
         except BaseException:
             await database.close()
             raise
-        return cls(settings, database, audit, accounts, acting, vault, chat, background)
+        return cls(settings, database, keyring, audit, accounts, acting, vault, chat, background)
 
     async def close(self) -> None:
         """Stop the local model, then close the database: what was begun is finished."""

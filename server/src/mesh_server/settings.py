@@ -6,7 +6,7 @@ Every secret can come from a file instead: `NAME_FILE` in the environment, `name
 import os
 import re
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from ipaddress import ip_address
 from pathlib import Path
 from typing import Literal, get_args
@@ -18,6 +18,7 @@ import platformdirs
 from mesh_server.chat.models import LocalSettings, Provider
 from mesh_server.errors import StartupError
 from mesh_server.telemetry import LEVELS, LogFormat
+from mesh_server.vault.master import MasterKeySource
 from mesh_server.vault.models import DAY_US, RESTORE_WINDOW_US, VERSIONS_KEPT, Limits
 
 CONFIG_FILE = "mesh-server.toml"
@@ -61,6 +62,7 @@ class ConfigFile(msgspec.Struct, forbid_unknown_fields=True, kw_only=True):
     database_url: str | None = None
     data_dir: str | None = None
     master_key_file: str | None = None
+    master_key_command: str | None = None
     audit_head_file: str | None = None
     versions_kept: int | None = None
     restore_days: int | None = None
@@ -81,7 +83,7 @@ class Settings:
 
     Attributes:
         database_url: `sqlite:///` and an absolute path.
-        master_key: as given in the environment; None where `master_key_file` holds it.
+        master: where the master key comes from.
         audit_head_files: where the newest audit checkpoint is kept, the best place first.
         local: the model on this machine; None where `[local] base_url` puts another server in its place.
         tls: certificate and key files, None for plain HTTP.
@@ -92,8 +94,7 @@ class Settings:
     public_url: str
     database_url: str
     data_dir: Path
-    master_key: str | None = field(repr=False)
-    master_key_file: Path
+    master: MasterKeySource
     audit_head_files: tuple[Path, ...]
     vault: Limits
     server_id: str
@@ -105,6 +106,11 @@ class Settings:
     local: LocalSettings | None
     providers: tuple[Provider, ...]
     config_file: Path | None
+
+    @property
+    def master_key_file(self) -> Path:
+        """The keyring file; used where the master key comes from nowhere else."""
+        return self.master.file
 
     @property
     def loopback_only(self) -> bool:
@@ -191,8 +197,13 @@ def load(flags: Mapping[str, object] | None = None, environment: Mapping[str, st
         public_url=public_url,
         database_url=sources.text("database_url") or f"sqlite:///{data_dir / 'mesh.db'}",
         data_dir=data_dir,
-        master_key=environment.get("MESH_MASTER_KEY") or None,
-        master_key_file=Path(sources.text("master_key_file") or data_dir / "master.key"),
+        master=MasterKeySource.choose(
+            data_dir / "master.key",
+            file=sources.text("master_key_file"),
+            text=environment.get("MESH_MASTER_KEY"),
+            passphrase=sources.secret("MESH_MASTER_KEY_PASSPHRASE"),
+            command=sources.text("master_key_command"),
+        ),
         audit_head_files=_head_files(sources, data_dir),
         vault=Limits(
             versions_kept=sources.number("versions_kept", VERSIONS_KEPT, least=1, most=1_000),

@@ -27,6 +27,7 @@ _CALL_ERRORS = (
     "provider_not_found",
     "provider_key_missing",
     "key_not_found",
+    "grant_insufficient",
     "unsupported_feature",
     "provider_auth_failed",
     "provider_rejected",
@@ -64,6 +65,7 @@ class MeshRequest(msgspec.Struct, omit_defaults=True):
     model: str | None = None
     provider: str | None = None
     key_name: str | None = None
+    key_owner: str | None = None
     stream: bool | None = None
     thinking: bool | None = None
     thinking_budget: int | None = None

@@ -54,7 +54,7 @@ def _prepare_folder(settings: Settings) -> None:
             f"The data folder {folder} can't be written ({problem.strerror}): "
             "mend its permissions or name another one with MESH_DATA_DIR."
         ) from problem
-    if settings.master_key or settings.master_key_file.exists():
+    if not settings.master.is_file or settings.master_key_file.exists():
         return
     if (folder / "mesh.db").exists():
         raise StartupError(

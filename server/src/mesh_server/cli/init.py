@@ -22,7 +22,7 @@ def init(path: Path, data_dir: str | None) -> None:
     text = files("mesh_server.cli").joinpath("mesh-server.toml").read_text("utf-8")
     write_private(path, text.replace("@DATA_DIR@", str(settings.data_dir).replace("\\", "/")))
     click.echo(f"Wrote {path}.")
-    if not settings.master_key and not settings.master_key_file.exists():
+    if settings.master.is_file and not settings.master_key_file.exists():
         try:
             settings.data_dir.mkdir(mode=0o700, parents=True, exist_ok=True)
         except OSError as problem:

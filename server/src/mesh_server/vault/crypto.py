@@ -28,6 +28,7 @@ from pathlib import Path
 from cryptography.exceptions import InvalidTag
 from cryptography.hazmat.primitives.ciphers.aead import AESGCM
 from cryptography.hazmat.primitives.hashes import SHA512
+from cryptography.hazmat.primitives.kdf.argon2 import Argon2id
 from cryptography.hazmat.primitives.kdf.hkdf import HKDF, HKDFExpand
 
 from mesh_protocol.transcript import le, lp
@@ -112,6 +113,35 @@ def key_id_of(blob: bytes) -> bytes:
     return blob[len(_PREFIX) : _HEADER_BYTES]
 
 
+@dataclass(frozen=True, slots=True)
+class Stretching:
+    """How a passphrase becomes a key: Argon2id (RFC 9106).
+
+    Attributes:
+        salt: 16 random bytes.
+        memory_kib, iterations, lanes: its costs; 256 MiB, 3 and 4 take about half a second of one start.
+    """
+
+    salt: bytes
+    memory_kib: int = 256 * 1024
+    iterations: int = 3
+    lanes: int = 4
+
+
+def stretch(passphrase: str, how: Stretching) -> bytes:
+    """Return the 32-byte key of a passphrase.
+
+    Raises:
+        StartupError: if the stored costs can't be used, as where somebody changed them.
+    """
+    try:
+        return Argon2id(
+            salt=how.salt, length=KEY_BYTES, iterations=how.iterations, lanes=how.lanes, memory_cost=how.memory_kib
+        ).derive(passphrase.encode())
+    except (ValueError, TypeError, OverflowError, MemoryError) as problem:
+        raise StartupError("The database's parameters for the master key's passphrase can't be used.") from problem
+
+
 def derive(key: bytes, purpose: str, length: int = KEY_BYTES) -> bytes:
     """Return a key for one purpose, derived from a uniformly random one (RFC 5869, expand only)."""
     return HKDFExpand(SHA512(), length, _DOMAIN + b"/derive/" + purpose.encode()).derive(key)
@@ -172,26 +202,42 @@ class MasterKeys:
         return self._keys.get(key_id)
 
     @property
+    def keys(self) -> list[bytes]:
+        """The keys, the current one first."""
+        return list(self._keys.values())
+
+    @property
     def ids(self) -> list[bytes]:
         """The ids, the current one first."""
         return list(self._keys)
 
 
-def load_master_keys(text: str | None, path: Path) -> MasterKeys:
-    """Return the master keys.
-
-    Args:
-        text: one key in base64, as the environment gives it; None to read the file.
-        path: a file with one base64 key a line, the current one first; `#` begins a comment.
+def read_master_keys(text: str, where: str) -> MasterKeys:
+    """Return the master keys that a text holds, one in base64 a line, the current one first; `#` begins a comment.
 
     Raises:
-        StartupError: one sentence that names the master key and never shows any of it.
+        StartupError: one sentence that names where the text is from and never shows any of it.
     """
-    if text is not None:
-        return MasterKeys([_parse(text, "MESH_MASTER_KEY")])
+    lines = (line.partition("#")[0] for line in text.splitlines())
+    keys = [_parse(word, where) for line in lines for word in line.split()]
+    if not keys:
+        raise StartupError(f"There is no master key in {where}; put the key back from your copy.")
+    return MasterKeys(keys)
+
+
+def read_master_key_file(path: Path) -> MasterKeys:
+    """Return the master keys of a keyring file.
+
+    Raises:
+        StartupError: one sentence that names the file and never shows any of it.
+    """
+    return read_master_keys(_read_private(path), str(path))
+
+
+def _read_private(path: Path) -> str:
     try:
         _check_private(path)
-        lines = path.read_text("ascii").splitlines()
+        return path.read_text("ascii")
     except FileNotFoundError:
         raise StartupError(
             f"The master key {path} is not there: put it back, set MESH_MASTER_KEY, or make one with "
@@ -201,10 +247,42 @@ def load_master_keys(text: str | None, path: Path) -> MasterKeys:
         raise StartupError(f"The master key file {path} is not base64 text.") from None
     except OSError as problem:
         raise StartupError(f"The master key file {path} can't be read: {problem.strerror}.") from problem
-    keys = [_parse(line, str(path)) for line in (line.partition("#")[0].strip() for line in lines) if line]
-    if not keys:
-        raise StartupError(f"The master key file {path} holds no key; put the key back from your copy.")
-    return MasterKeys(keys)
+
+
+def put_master_key_first(path: Path) -> None:
+    """Make a new master key and put it at the top of a keyring file, in one step: whoever reads sees either file.
+
+    Raises:
+        StartupError: if the file can't be read or written.
+    """
+    text = _read_private(path)
+    read_master_keys(text, str(path))
+    comments = [line for line in text.splitlines() if line.startswith("#")]
+    keys = [line for line in text.splitlines() if line.strip() and not line.startswith("#")]
+    new = base64.b64encode(random_key()).decode()
+    partial = path.with_name(f".{path.name}.{os.urandom(6).hex()}")
+    try:
+        handle = os.open(partial, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
+        with os.fdopen(handle, "w", encoding="ascii") as file:
+            file.write("\n".join([*comments, new, *keys]) + "\n")
+            file.flush()
+            os.fsync(file.fileno())
+        partial.replace(path)
+        _sync_folder(path.parent)
+    except OSError as problem:
+        partial.unlink(missing_ok=True)
+        raise StartupError(f"The master key file {path} can't be written: {problem.strerror}.") from problem
+
+
+def _sync_folder(folder: Path) -> None:
+    """Make a rename durable, where a folder can be synced: a key that vanished would take everything with it."""
+    if os.name == "nt":
+        return
+    handle = os.open(folder, os.O_RDONLY)
+    try:
+        os.fsync(handle)
+    finally:
+        os.close(handle)
 
 
 def create_master_key(path: Path) -> None:
@@ -221,6 +299,7 @@ def create_master_key(path: Path) -> None:
             file.write(text)
             file.flush()
             os.fsync(file.fileno())
+        _sync_folder(path.parent)
     except FileExistsError:
         raise StartupError(f"There is a master key at {path} already; it is never overwritten.") from None
     except OSError as problem:
