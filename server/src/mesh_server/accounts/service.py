@@ -49,7 +49,8 @@ _MOST_WARM = 10_000
 
 _COLUMNS = ("tenant_id", "id", "user_id", "hash", "name", "hint", "scopes", "created_at", "expires_at")
 #: What the row's `mac` covers.
-_SEALED = (*(api_tokens.c[name] for name in _COLUMNS), api_tokens.c.revoked_at)
+SEALED_COLUMNS = (*_COLUMNS, "revoked_at")
+_SEALED = tuple(api_tokens.c[name] for name in SEALED_COLUMNS)
 _BY_HASH = (
     select(*_SEALED, api_tokens.c.mac, users.c.email)
     .join(users, (users.c.tenant_id == api_tokens.c.tenant_id) & (users.c.id == api_tokens.c.user_id))
@@ -79,7 +80,6 @@ _REVOKE = (
     .where(_OWN, api_tokens.c.id == bindparam("id_"), api_tokens.c.revoked_at.is_(None))
     .values(revoked_at=bindparam("now_"), mac=bindparam("mac_"))
 )
-ALL_SEALED = select(*_SEALED, api_tokens.c.mac).order_by(api_tokens.c.tenant_id, api_tokens.c.id)
 _ANY_LIVE = select(api_tokens.c.id).where(_LIVE).limit(1)
 _TENANT = select(tenants.c.tenant_id).where(tenants.c.tenant_id == bindparam("tenant_"))
 _ADD_TENANT = insert(tenants).values(tenant_id=bindparam("tenant_"), created_at=bindparam("now_"))

@@ -37,7 +37,6 @@ GRANT = (
 _IN_TENANT = grants.c.tenant_id == bindparam("tenant_")
 _GIVEN = _IN_TENANT & (grants.c.owner_id == bindparam("owner_"))
 _RECEIVED = _IN_TENANT & or_(grants.c.grantee_id == bindparam("account_"), grants.c.grantee_id == bindparam("token_"))
-ALL = select(grants.c.tenant_id, *GRANT, grants.c.mac).order_by(grants.c.tenant_id, grants.c.id)
 _LIST_GIVEN = select(*GRANT, grants.c.mac).where(_GIVEN).order_by(grants.c.id)
 _LIST_RECEIVED = select(*GRANT, grants.c.mac).where(_RECEIVED).order_by(grants.c.id)
 _APPLYING = select(*GRANT, grants.c.mac).where(
@@ -139,6 +138,7 @@ class Grants:
                 if (old.pattern, old.namespace, old.grantee_id) == (new.pattern, new.namespace, new.grantee):
                     await tx.execute(_DROP, **owned, id_=old.id)
                     await bump(tx)
+                    await self._audit.record(tx, principal, "grant.replaced", old.pattern, details=_told(old))
             if len(given) >= MOST_GRANTS:
                 raise InvalidRequest(f"This account has given {MOST_GRANTS} grants already; revoke one first.")
             row = (

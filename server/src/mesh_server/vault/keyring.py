@@ -91,6 +91,10 @@ class Keyring:
             raise RuntimeError("the passphrase was not stretched against a database yet")
         return self._given
 
+    def lend(self, earlier: crypto.MasterKeys) -> None:
+        """Take earlier master keys from elsewhere, to open what they wrap."""
+        self._given = crypto.MasterKeys([*self.masters.keys, *earlier.keys])
+
     def refresh(self) -> None:
         """Read the keyring file again where it was replaced; keep what is known where it can't be read."""
         state = self._source.state()
