@@ -1,7 +1,7 @@
 """Every route of the OpenAPI document, with every credential that must not get in; a route that is missing here fails.
 
-The table says what a route needs and what it is about. For each the whole list of strangers is tried, and another account's
-object must answer as one that never was, to the last byte but the request id.
+The table says what a route needs and what it is about. For each the whole list of strangers is tried, and another
+account's object must answer as one that never was, to the last byte but the request id.
 """
 
 import json

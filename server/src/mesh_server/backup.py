@@ -22,6 +22,7 @@ from sqlalchemy.sql.dml import Delete
 from sqlalchemy.sql.expression import delete
 
 from mesh_server import __version__
+from mesh_server.audit.models import audit_probe
 from mesh_server.db import scan
 from mesh_server.db.changes import bump
 from mesh_server.db.engine import Database
@@ -34,7 +35,7 @@ MAGIC = b"MESHBAK1"
 _STEP = 500
 _MAX_FRAME = 256 * 1024 * 1024
 #: What belongs to the machinery of one database and not to its content.
-_LEFT_OUT = {change_counter.name, schema_migrations.name}
+_LEFT_OUT = {change_counter.name, schema_migrations.name, audit_probe.name}
 #: What a database has before anybody uses it.
 _SETUP = {"keks", "tenant_keys", "passphrase_parameters", "audit", "audit_heads", "audit_checkpoints"}
 #: What tells whether a master key fits.

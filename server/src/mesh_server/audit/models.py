@@ -50,6 +50,13 @@ audit_checkpoints = Table(
     Column("mac", LargeBinary, nullable=False),
 )
 
+audit_probe = Table(
+    "audit_probe",
+    metadata,
+    Column("id", BigInteger, primary_key=True, autoincrement=False),
+    Column("at", BigInteger, nullable=False),
+)
+
 
 class Actor(Protocol):
     """Who does something: a caller with a verified credential, or the operator at the command line."""

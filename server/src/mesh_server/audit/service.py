@@ -122,7 +122,7 @@ class Audit:
         """Raise where the trail can't be written now: for readiness."""
 
         async def work(tx: Transaction) -> None:
-            await tx.execute(statements.TOUCH_HEAD, chain_=SYSTEM)
+            await tx.execute(statements.PROBE, id_=1, now_=now_us())
 
         await self._database.write(work, ServerWork.READINESS)
 

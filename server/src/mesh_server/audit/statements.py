@@ -4,7 +4,7 @@ from functools import cache
 
 from sqlalchemy import Select, bindparam, insert, or_, select, update
 
-from mesh_server.audit.models import audit, audit_checkpoints, audit_heads
+from mesh_server.audit.models import audit, audit_checkpoints, audit_heads, audit_probe
 
 EVENT = (
     audit.c.id,
@@ -28,8 +28,7 @@ MOVE_HEAD = (
     .where(audit_heads.c.chain == bindparam("chain_"))
     .values(seq=bindparam("seq_"), hash=bindparam("hash_"))
 )
-#: Changes nothing, and fails where nothing could be changed.
-TOUCH_HEAD = update(audit_heads).where(audit_heads.c.chain == bindparam("chain_")).values(seq=audit_heads.c.seq)
+PROBE = update(audit_probe).where(audit_probe.c.id == bindparam("id_")).values(at=bindparam("now_"))
 HEADS = select(audit_heads.c.chain, audit_heads.c.seq, audit_heads.c.hash).order_by(audit_heads.c.chain)
 
 ADD = insert(audit).values({column.name: bindparam(f"{column.name}_") for column in audit.c})

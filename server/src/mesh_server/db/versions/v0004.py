@@ -82,6 +82,13 @@ def _audit() -> None:
         Column("seq", BigInteger, nullable=False),
         Column("hash", LargeBinary, nullable=False),
     )
+    # Written by readiness checks: a database that can't be written is seen by nothing less than a write.
+    op.create_table(
+        "audit_probe",
+        Column("id", BigInteger, primary_key=True, autoincrement=False),
+        Column("at", BigInteger, nullable=False),
+    )
+    op.execute("INSERT INTO audit_probe (id, at) VALUES (1, 0)")
     op.execute("INSERT INTO audit_heads (chain, seq, hash) VALUES ('-', 0, '')")
     op.create_table(
         "audit_checkpoints",
