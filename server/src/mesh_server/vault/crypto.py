@@ -22,6 +22,7 @@ import binascii
 import hmac
 import os
 import stat
+import threading
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -113,6 +114,10 @@ def key_id_of(blob: bytes) -> bytes:
     return blob[len(_PREFIX) : _HEADER_BYTES]
 
 
+#: One at a time: two that share OpenSSL's pool of threads, which runs the lanes, have been seen to wait for ever.
+_stretching = threading.Lock()
+
+
 @dataclass(frozen=True, slots=True)
 class Stretching:
     """How a passphrase becomes a key: Argon2id (RFC 9106).
@@ -135,9 +140,10 @@ def stretch(passphrase: str, how: Stretching) -> bytes:
         StartupError: if the stored costs can't be used, as where somebody changed them.
     """
     try:
-        return Argon2id(
-            salt=how.salt, length=KEY_BYTES, iterations=how.iterations, lanes=how.lanes, memory_cost=how.memory_kib
-        ).derive(passphrase.encode())
+        with _stretching:
+            return Argon2id(
+                salt=how.salt, length=KEY_BYTES, iterations=how.iterations, lanes=how.lanes, memory_cost=how.memory_kib
+            ).derive(passphrase.encode())
     except (ValueError, TypeError, OverflowError, MemoryError) as problem:
         raise StartupError("The database's parameters for the master key's passphrase can't be used.") from problem
 
