@@ -33,6 +33,7 @@ from mesh_server.ids import now_us
 
 MAGIC = b"MESHBAK1"
 _STEP = 500
+_UNREADABLE = (msgspec.MsgspecError, UnicodeDecodeError, RecursionError)
 _MAX_FRAME = 256 * 1024 * 1024
 #: What belongs to the machinery of one database and not to its content.
 _LEFT_OUT = {change_counter.name, schema_migrations.name, audit_probe.name}
@@ -213,7 +214,7 @@ def _manifest(file: IO[bytes], path: Path) -> Manifest:
         raise StartupError(f"{path} is no backup of a Mesh server.")
     try:
         manifest = msgspec.msgpack.decode(_next_frame(file, path), type=Manifest)
-    except msgspec.MsgspecError:
+    except _UNREADABLE:
         raise _broken(path) from None
     if manifest.format != "mesh-backup" or manifest.version != 1:
         raise StartupError(f"The backup {path} is of a newer Mesh (format {manifest.version}): use that version.")
@@ -230,7 +231,7 @@ def _frames(file: IO[bytes], path: Path) -> Iterator[Rows | End]:
         content = _next_frame(file, path)
         try:
             frame = _decode(content)
-        except msgspec.MsgspecError:
+        except _UNREADABLE:
             raise _broken(path) from None
         if isinstance(frame, End):
             if frame.sha256 != digest.digest() or file.read(1):
