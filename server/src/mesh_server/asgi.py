@@ -200,7 +200,7 @@ class Parameter:
     name: str
     description: str
     location: str = "query"
-    schema: type = str
+    schema: Any = str
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -214,6 +214,7 @@ class Endpoint:
         body, answer: msgspec types of request and success body; None where there is none.
         errors: the codes that this endpoint adds to those every endpoint can answer.
         send_error: writes an error in the surface's own format.
+        error_answer: the msgspec type of that format where it is not Mesh's own.
     """
 
     method: str
@@ -229,3 +230,4 @@ class Endpoint:
     parameters: tuple[Parameter, ...] = ()
     errors: tuple[str, ...] = ()
     send_error: ErrorWriter = send_error
+    error_answer: Any = None

@@ -37,7 +37,8 @@ class ErrorAnswer(msgspec.Struct):
 
 def document(endpoints: Sequence[Endpoint], *, server_url: str) -> dict[str, Any]:
     """Return the OpenAPI 3.1 document of the endpoints."""
-    types = [found for endpoint in endpoints for found in (endpoint.body, endpoint.answer) if found is not None]
+    used = [found for one in endpoints for found in (one.body, one.answer, one.error_answer)]
+    types = [found for found in used if found is not None]
     schemas, components = msgspec.json.schema_components(
         [*types, ErrorAnswer], ref_template="#/components/schemas/{name}"
     )
@@ -70,7 +71,7 @@ def _operation(endpoint: Endpoint, known: dict[int, Any]) -> dict[str, Any]:
         "summary": endpoint.summary,
         "operationId": _operation_id(endpoint),
         "parameters": _parameters(endpoint),
-        "responses": {str(endpoint.status): _answer(endpoint, known), **_errors(endpoint)},
+        "responses": {str(endpoint.status): _answer(endpoint, known), **_errors(endpoint, known)},
         "security": [] if endpoint.access == PUBLIC else [{"bearer": []}, {"apiKey": []}],
     }
     if endpoint.body is not None:
@@ -121,7 +122,11 @@ def _answer(endpoint: Endpoint, known: dict[int, Any]) -> dict[str, Any]:
     return answer
 
 
-def _errors(endpoint: Endpoint) -> dict[str, Any]:
+def _errors(endpoint: Endpoint, known: dict[int, Any]) -> dict[str, Any]:
+    if endpoint.error_answer is not None:
+        # A surface of another's making has its own statuses; what they mean is in its maker's documents.
+        content = {"application/json": {"schema": known[id(endpoint.error_answer)]}}
+        return {"default": {"description": "An error in this surface's own format", "content": content}}
     codes: Iterable[str] = (
         *endpoint.errors,
         *_EVERYWHERE,

@@ -2,7 +2,7 @@
 
 import re
 from datetime import datetime
-from typing import Any
+from typing import Annotated, Any, Literal
 
 import msgspec
 
@@ -14,6 +14,11 @@ from mesh_server.errors import InvalidRequest
 from mesh_server.ids import microseconds, moment
 
 _CURSOR = re.compile(r"[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}")
+
+
+Moment = Annotated[datetime, msgspec.Meta(tz=True)]
+PageSize = Annotated[int, msgspec.Meta(ge=1, le=MAX_PAGE)]
+Text = Annotated[str, msgspec.Meta(max_length=512, pattern=r"^[^\x00]*$")]
 
 
 class TrailEvent(msgspec.Struct):
@@ -84,13 +89,21 @@ class TrailRoutes:
                 access=ANY,
                 answer=TrailPage,
                 parameters=(
-                    Parameter(name="action", description="Only this action, for example `key.read`."),
-                    Parameter(name="object", description="Only events about this name or id."),
-                    Parameter(name="since", description="Only events from this moment on (RFC 3339)."),
-                    Parameter(name="until", description="Only events before this moment (RFC 3339)."),
-                    Parameter(name="all", description="`true`: the whole tenant's; asks for the scope `admin`."),
-                    Parameter(name="limit", description=f"1 to {MAX_PAGE}.", schema=int),
-                    Parameter(name="cursor", description="`next_cursor` of the page before."),
+                    Parameter(name="action", description="Only this action, for example `key.read`.", schema=Text),
+                    Parameter(name="object", description="Only events about this name or id.", schema=Text),
+                    Parameter(name="since", description="Only events from this moment on (RFC 3339).", schema=Moment),
+                    Parameter(name="until", description="Only events before this moment (RFC 3339).", schema=Moment),
+                    Parameter(
+                        name="all",
+                        description="`true`: the whole tenant's; asks for the scope `admin`.",
+                        schema=Literal["true", "false"],
+                    ),
+                    Parameter(name="limit", description=f"1 to {MAX_PAGE}.", schema=PageSize),
+                    Parameter(
+                        name="cursor",
+                        description="`next_cursor` of the page before.",
+                        schema=Annotated[str, msgspec.Meta(pattern=f"^{_CURSOR.pattern}$")],
+                    ),
                 ),
             )
         ]

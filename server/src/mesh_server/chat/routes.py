@@ -110,6 +110,21 @@ class ModelList(msgspec.Struct):
     object: str = "list"
 
 
+class OpenAIErrorContent(msgspec.Struct):
+    """What went wrong, in OpenAI's words."""
+
+    message: str
+    type: str
+    param: str | None
+    code: str | None
+
+
+class OpenAIErrorAnswer(msgspec.Struct):
+    """The body of an error in OpenAI's format."""
+
+    error: OpenAIErrorContent
+
+
 class MeshModelList(msgspec.Struct):
     """The models that the caller can use: by provider, and as a list."""
 
@@ -279,6 +294,7 @@ class ChatRoutes:
                 answer=Completion,
                 errors=_CALL_ERRORS,
                 send_error=send_openai_error,
+                error_answer=OpenAIErrorAnswer,
             ),
             Endpoint(
                 method="GET",
@@ -288,6 +304,7 @@ class ChatRoutes:
                 access="chat",
                 answer=ModelList,
                 send_error=send_openai_error,
+                error_answer=OpenAIErrorAnswer,
             ),
             Endpoint(
                 method="GET",

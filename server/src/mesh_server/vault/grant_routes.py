@@ -1,7 +1,7 @@
 """HTTP endpoints of sharing."""
 
 from datetime import datetime
-from typing import Any, Literal
+from typing import Annotated, Any, Literal
 
 import msgspec
 
@@ -18,9 +18,9 @@ ActionName = Literal["chat", "read", "verify", "write"]
 class ShareKeys(msgspec.Struct, forbid_unknown_fields=True):
     """What to share, with whom, and for what."""
 
-    pattern: str
-    grantee: str
-    actions: list[ActionName]
+    pattern: Annotated[str, msgspec.Meta(min_length=1, max_length=257)]
+    grantee: Annotated[str, msgspec.Meta(min_length=1)]
+    actions: Annotated[list[ActionName], msgspec.Meta(min_length=1)]
     user_id: str | None = None
     expires_at: Moment | None = None
 
@@ -101,7 +101,9 @@ class GrantRoutes:
         """Return what this capability serves."""
         path = "/api/v1/grants"
         direction = Parameter(
-            name="direction", description="`given`, the default: by you; `received`: to you or to your token."
+            name="direction",
+            description="`given`, the default: by you; `received`: to you or to your token.",
+            schema=Literal["given", "received"],
         )
         return [
             Endpoint(

@@ -1,6 +1,7 @@
 """HTTP endpoints of the vault. A value is in an answer only where it was asked for by its name."""
 
 import base64
+from typing import Literal
 
 import msgspec
 
@@ -133,9 +134,14 @@ class VaultRoutes:
     def _keys(self) -> list[Endpoint]:
         key = "/api/v1/keys/{name}"
         if_none_match = Parameter(
-            name="If-None-Match", location="header", description="`*`: only if there is no such key."
+            name="If-None-Match",
+            location="header",
+            description="`*`: only if there is no such key.",
+            schema=Literal["*"],
         )
-        version = Parameter(name="version", description="An earlier version; the current one by default.", schema=int)
+        version = Parameter(
+            name="version", description="An earlier version; the current one by default.", schema=shapes.VersionNumber
+        )
         return [
             Endpoint(
                 method="PUT",
@@ -192,8 +198,8 @@ class VaultRoutes:
                     USER_ID,
                     OWNER,
                     Parameter(name="prefix", description="Only names that begin with it, literally."),
-                    Parameter(name="tag", description="Only keys with this tag: `name:value`."),
-                    Parameter(name="limit", description=f"1 to {MAX_PAGE}.", schema=int),
+                    Parameter(name="tag", description="Only keys with this tag: `name:value`.", schema=shapes.TagPair),
+                    Parameter(name="limit", description=f"1 to {MAX_PAGE}.", schema=shapes.PageSize),
                     Parameter(name="cursor", description="`next_cursor` of the page before."),
                 ),
                 errors=("vault_damaged",),

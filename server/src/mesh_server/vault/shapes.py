@@ -13,9 +13,12 @@ from mesh_server.errors import InvalidRequest
 from mesh_server.ids import microseconds, moment
 from mesh_server.vault.idempotency import Once
 from mesh_server.vault.models import KeyRecord, NewValue, VersionRecord
-from mesh_server.vault.service import ANYHOW, Precondition
+from mesh_server.vault.service import ANYHOW, MAX_PAGE, Precondition
 
 Moment = Annotated[datetime, msgspec.Meta(tz=True)]
+PageSize = Annotated[int, msgspec.Meta(ge=1, le=MAX_PAGE)]
+VersionNumber = Annotated[int, msgspec.Meta(ge=1, le=999_999_999)]
+TagPair = Annotated[str, msgspec.Meta(pattern="^[^:]*:")]
 
 
 class StoreKey(msgspec.Struct, forbid_unknown_fields=True):
@@ -35,7 +38,7 @@ class StoreKey(msgspec.Struct, forbid_unknown_fields=True):
 class RollBack(msgspec.Struct, forbid_unknown_fields=True):
     """The version whose value becomes the newest one."""
 
-    version: Annotated[int, msgspec.Meta(ge=1, le=2**53)]
+    version: VersionNumber
 
 
 class Key(msgspec.Struct):
@@ -112,19 +115,26 @@ class VersionAnswer(Version):
 
 
 _REVISION = re.compile(r'\s*"(\d{1,18})"\s*')
+_ID = re.compile(r"[0-9a-f-]{1,36}")
 _IDEMPOTENCY_KEY = re.compile(rb"[\x21-\x7e]{1,255}")
 
 USER_ID = Parameter(name="user_id", description="A namespace inside the account that holds the key; none by default.")
-OWNER = Parameter(name="owner", description="The account that shares the key with you; yourself by default.")
+OWNER = Parameter(
+    name="owner",
+    description="The account that shares the key with you; yourself by default.",
+    schema=Annotated[str, msgspec.Meta(max_length=36, pattern="^[0-9a-f-]*$")],
+)
 IF_MATCH = Parameter(
     name="If-Match",
     location="header",
     description='Change the key only at this revision: `"<rev>"`, or `*` for any.',
+    schema=Annotated[str, msgspec.Meta(pattern=r'^(\*|"[0-9]{1,18}"(, *"[0-9]{1,18}")*)$')],
 )
 IDEMPOTENCY_KEY = Parameter(
     name="Idempotency-Key",
     location="header",
     description="1 to 255 visible characters. The same request with the same key is done once within 24 hours.",
+    schema=Annotated[str, msgspec.Meta(pattern="^[!-~]{1,255}$")],
 )
 
 
@@ -150,7 +160,7 @@ def account_id(text: str | None, what: str) -> str | None:
     Raises:
         InvalidRequest: if it can't be one.
     """
-    if text and (len(text) > 36 or not text.isprintable()):
+    if text and not _ID.fullmatch(text):
         raise InvalidRequest(f"`{what}` is the id of an account.")
     return text or None
 
