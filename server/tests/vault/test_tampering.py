@@ -316,3 +316,16 @@ def test_a_running_server_serves_nothing_that_was_changed(victim, statement, cod
         return answer
 
     assert asyncio.run(attack()).code == code
+
+
+def test_a_deletion_that_another_program_wrote_is_never_made_final(victim):
+    async def purge():
+        mesh = await open_mesh(victim.file.parent)
+        victim.run("UPDATE keys SET deleted_at = 1 WHERE name = 'b'")
+        removed = await mesh.services.vault.purge()
+        await mesh.services.close()
+        return removed
+
+    assert asyncio.run(purge()) == 0
+    assert any(line.startswith("changed keys") for line in victim.verdict())
+    assert victim.run("SELECT count(*) FROM keys WHERE name = 'b'") == [(1,)]

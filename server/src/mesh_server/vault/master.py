@@ -1,5 +1,6 @@
 """Where the master key comes from: a keyring file, the environment, a passphrase, or a command."""
 
+import os
 import shlex
 import subprocess
 from dataclasses import dataclass, field
@@ -91,7 +92,7 @@ class MasterKeySource:
 def _run(command: str) -> str:
     """Return what a command prints; its stderr goes to ours, for it says why it failed."""
     try:
-        words = shlex.split(command)
+        words = command if os.name == "nt" else shlex.split(command)  # Windows starts programs by one line
         done = subprocess.run(  # noqa: S603 - the operator's own command, without a shell
             words, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, timeout=COMMAND_S, check=False
         )

@@ -341,13 +341,11 @@ class Vault:
 
         async def keys(tx: Transaction) -> int:
             before = now_us() - self.limits.restore_window_us
-            rows = await tx.all(statements.EXPIRED_DELETIONS, before_=before, limit_=_PURGE_STEP)
-            for tenant_id, key_id, owner_id, name in rows:
-                for statement in statements.PURGE:
-                    await tx.execute(statement, tenant_=tenant_id, id_=key_id)
-                server = Operator(tenant_id, owner_id, actor_id="server")
-                await self._audit.record(tx, server, "key.purged", name, details={"id": key_id})
-            return len(rows)
+            removed = await self._store.purge(tx, before, _PURGE_STEP)
+            for tenant_id, stored in removed:
+                server = Operator(tenant_id, stored.owner_id, actor_id="server")
+                await self._audit.record(tx, server, "key.purged", stored.name, details={"id": stored.id})
+            return len(removed)
 
         removed = 0
         while step := await self._database.write(keys, ServerWork.PURGE):

@@ -89,7 +89,7 @@ ADD_TAG = insert(key_tags).values(
 )
 
 EXPIRED_DELETIONS = (
-    select(keys.c.tenant_id, keys.c.id, keys.c.owner_id, keys.c.name)
+    select(keys.c.tenant_id, *KEY, keys.c.mac)
     .where(keys.c.deleted_at <= bindparam("before_"))
     .order_by(keys.c.deleted_at)
     .limit(bindparam("limit_"))

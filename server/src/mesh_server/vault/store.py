@@ -207,6 +207,22 @@ class Store:
             destroyed_at = await self._destroy(tx, holder, stored.id, row)
         return VersionRecord(version, bool(row[2]), row[3], destroyed_at, is_current=False)
 
+    async def purge(self, tx: Transaction, before: int, limit: int) -> list[tuple[str, StoredKey]]:
+        """Remove for good some keys that were deleted before a moment; return them with their tenants.
+
+        A row that another program changed is left alone: it would be removed, and `verify` could name nothing.
+        """
+        removed = []
+        for tenant_id, *row in await tx.all(statements.EXPIRED_DELETIONS, before_=before, limit_=limit):
+            try:
+                stored, _ = await self._proven(tx, Account(tenant_id, row[1]), row)
+            except VaultDamaged:
+                continue
+            for statement in statements.PURGE:
+                await tx.execute(statement, tenant_=tenant_id, id_=stored.id)
+            removed.append((tenant_id, stored))
+        return removed
+
     # --- pieces ---
 
     async def _proven(self, tx: Transaction, holder: Account, row: Row) -> tuple[StoredKey, dict[str, str]]:
