@@ -187,8 +187,12 @@ async def test_a_key_that_can_not_be_audited_is_not_used_for_chat(parts, monkeyp
         await parts.vault.open_for_chat(ann, ["openai_key"])
 
 
-async def test_readiness_writes_for_a_full_disk_shows_itself_by_nothing_less(parts, tmp_path):
+async def test_readiness_writes_for_a_full_disk_shows_itself_by_nothing_less(tmp_path):
+    from ..conftest import open_parts
+
+    parts = await open_parts(tmp_path)
     await parts.audit.check()
     before = (tmp_path / "mesh.db-wal").stat().st_size
     await parts.audit.check()
     assert (tmp_path / "mesh.db-wal").stat().st_size > before
+    await parts.database.close()

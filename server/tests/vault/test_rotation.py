@@ -37,6 +37,14 @@ async def tenants(parts, count):
 
 
 @pytest.fixture
+async def parts(tmp_path):
+    """Services on SQLite: what is rotated is a file beside any database, and each test opens its database again."""
+    made = await open_parts(tmp_path)
+    yield made
+    await made.database.close()
+
+
+@pytest.fixture
 def quick(monkeypatch):
     monkeypatch.setattr(rotation, "RELOADED_S", 0.0)
 
