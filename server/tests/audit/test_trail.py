@@ -142,11 +142,40 @@ async def test_the_use_of_a_key_for_chat_is_told_once_a_minute(parts, monkeypatc
         return [event.action for event in events].count("key.used")
 
     assert await used() == 1
-    monkeypatch.setattr(vault_trail, "CHAT_S", 0.0)
+    monkeypatch.setattr(vault_trail, "ONCE_S", 0.0)
     await parts.vault.open_for_chat(ann, ["openai_key"])
     assert await used() == 2
     assert await parts.vault.has_for_chat(ann, ["openai_key"])
     assert await used() == 2
+
+
+async def test_trying_more_than_was_granted_is_told_once_a_minute(mesh):
+    bob = await mesh.user("bob")
+    bobs, anns = [(await call("GET", "/api/v1/auth/profile")).json["id"] for call in (bob, mesh.call)]
+    await mesh.call("PUT", KEY, {"value": "x"})
+    await mesh.call("POST", "/api/v1/grants", {"pattern": "a", "grantee": bobs, "actions": ["chat"]})
+    for _ in range(3):
+        for method, path in (("GET", KEY), ("GET", f"{KEY}/versions"), ("DELETE", KEY)):
+            assert (await bob(method, f"{path}?owner={anns}")).code == "grant_insufficient"
+    events = await trail(mesh.call, "?action=key.refused")
+    assert [(event["actor"], event["outcome"], event["details"]) for event in events] == [
+        (bobs, "denied", {"action": "write"}),
+        (bobs, "denied", {"action": "read"}),
+    ]
+
+
+async def test_an_event_that_was_changed_is_not_shown(mesh):
+    from sqlalchemy import update
+
+    from mesh_server.audit.models import audit
+    from mesh_server.db.scope import ServerWork
+
+    async def change(tx):
+        await tx.execute(update(audit).values(details="nonsense"))
+
+    await mesh.call("PUT", KEY, {"value": "x"})
+    await mesh.services.database.write(change, ServerWork.VERIFY)
+    assert (await mesh.call("GET", "/api/v1/audit")).code == "vault_damaged"
 
 
 # --- where it can't be written ---

@@ -124,3 +124,10 @@ def test_two_rotations_leave_one_key_in_need(folder, quick):
     assert len(lines) == 3
     (folder / "master.key").write_text(lines[0] + "\n")
     assert run(["verify"]) == 0
+
+
+@pytest.mark.parametrize("arguments", [["verify"], ["backup", "x"], ["audit", "export"], ["master-key", "rotate"]])
+def test_a_database_that_is_not_there_is_not_made(folder, arguments):
+    (folder / "mesh.db").unlink()
+    assert run(arguments) == 4
+    assert not (folder / "mesh.db").exists()

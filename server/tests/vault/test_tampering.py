@@ -35,6 +35,9 @@ async def fill(folder):
     await mesh.services.audit.checkpoint()
     for pattern in ("a", "b*"):
         await mesh.call("POST", "/api/v1/grants", {"pattern": pattern, "grantee": bob.account_id, "actions": ["read"]})
+    anns = (await mesh.call("GET", "/api/v1/auth/profile")).json["id"]
+    bobs = await mesh.services.accounts.create_token(bob, name="bob's")
+    assert (await mesh.call("DELETE", f"/api/v1/keys/a?owner={anns}", token=bobs)).code == "grant_insufficient"
     revoked = (await mesh.call("POST", "/api/v1/tokens", {"scopes": ["chat"]})).json["id"]
     await mesh.call("DELETE", f"/api/v1/tokens/{revoked}")
     stranger = await mesh.services.accounts.ensure_user("elsewhere", "eve")

@@ -10,7 +10,7 @@ from mesh_server.accounts.models import Principal
 from mesh_server.asgi import ANY, Endpoint, Parameter, Request, Send, send_json
 from mesh_server.audit.models import Event
 from mesh_server.audit.service import MAX_PAGE, Audit, Filter
-from mesh_server.errors import InvalidRequest
+from mesh_server.errors import InvalidRequest, VaultDamaged
 from mesh_server.ids import microseconds, moment
 
 _CURSOR = re.compile(r"[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}")
@@ -88,6 +88,7 @@ class TrailRoutes:
                 summary="Who did what with your keys, tokens and grants",
                 access=ANY,
                 answer=TrailPage,
+                errors=("vault_damaged",),
                 parameters=(
                     Parameter(name="action", description="Only this action, for example `key.read`.", schema=Text),
                     Parameter(name="object", description="Only events about this name or id.", schema=Text),
@@ -144,9 +145,13 @@ def _moment(query: dict[str, str], name: str) -> int | None:
 
 
 def _shown(event: Event) -> TrailEvent:
+    try:
+        at, details = moment(event.at), msgspec.json.decode(event.details, type=dict[str, Any])
+    except (msgspec.MsgspecError, OverflowError, TypeError):
+        raise VaultDamaged("An event of the audit trail was changed by another program than this server.") from None
     return TrailEvent(
         id=event.id,
-        at=moment(event.at),
+        at=at,
         actor=event.actor_id,
         token=event.token_id,
         account=event.account_id,
@@ -154,5 +159,5 @@ def _shown(event: Event) -> TrailEvent:
         object=event.object,
         outcome=event.outcome,
         request_id=event.request_id,
-        details=msgspec.json.decode(event.details),
+        details=details,
     )

@@ -62,11 +62,12 @@ class Known:
         self.events += 1
         details: dict[str, Any] = msgspec.json.decode(event.details)
         match event.action.partition(".")[0], event.action.partition(".")[2]:
-            case "key" | "version", done:
-                if done == "purged":
-                    self.purged.add(details["id"])
-                else:
-                    self.revisions[details["id"]] = max(self.revisions.get(details["id"], 0), details["rev"])
+            case "key", "refused":
+                pass  # nothing came of it
+            case "key", "purged":
+                self.purged.add(details["id"])
+            case "key" | "version", _:
+                self.revisions[details["id"]] = max(self.revisions.get(details["id"], 0), details["rev"])
             case "token", "created":
                 self.tokens.setdefault(event.object, False)
             case "token", "revoked":

@@ -1,8 +1,10 @@
 """What commands that look after stored data need of a server: no chat, no sockets."""
 
+import asyncio
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
+from pathlib import Path
 
 from mesh_server.accounts.service import Accounts
 from mesh_server.app import Services  # noqa: F401 - registers every capability's tables with the metadata
@@ -10,6 +12,7 @@ from mesh_server.audit.head import HeadFile
 from mesh_server.audit.service import Audit
 from mesh_server.audit.verify import ChainCheck, Problem
 from mesh_server.db.engine import Database
+from mesh_server.errors import StartupError
 from mesh_server.settings import Settings
 from mesh_server.vault.keyring import Keyring
 from mesh_server.vault.trail import head_file, open_audit
@@ -35,6 +38,7 @@ async def stored(settings: Settings, keyring: Keyring | None = None) -> AsyncIte
         StartupError: if the database can't be opened, or the master key is not its own.
     """
     keyring = keyring or Keyring(settings.master)
+    await asyncio.to_thread(_must_be_there, settings.database_url)
     database = await Database.open(settings.database_url)
     try:
         await keyring.check(database)
@@ -44,6 +48,12 @@ async def stored(settings: Settings, keyring: Keyring | None = None) -> AsyncIte
         await audit.stop()
     finally:
         await database.close()
+
+
+def _must_be_there(url: str) -> None:
+    """Refuse to make a database where somebody wants to look after one."""
+    if url.startswith("sqlite:///") and not Path(url.removeprefix("sqlite:///")).is_file():
+        raise StartupError(f"There is no database at {url.removeprefix('sqlite:///')}.", exit_status=4)
 
 
 @dataclass(frozen=True, slots=True)

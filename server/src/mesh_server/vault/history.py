@@ -44,7 +44,8 @@ class History:
             stored, _ = await self._live(tx, holder, namespace, name, owner, locked=False)
             return await self._store.versions(tx, holder, stored)
 
-        return await self._database.read(work, principal)
+        async with self._trail.refusals(principal, owner, name, "read"):
+            return await self._database.read(work, principal)
 
     async def roll_back(
         self,
@@ -85,7 +86,8 @@ class History:
 
             return await self._idempotency.run(tx, principal, once, KeyRecord, change)
 
-        return await self._database.write(work, principal)
+        async with self._trail.refusals(principal, owner, name, "write"):
+            return await self._database.write(work, principal)
 
     async def destroy(
         self,

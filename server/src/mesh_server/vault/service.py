@@ -106,7 +106,8 @@ class Vault:
 
             return await self._idempotency.run(tx, principal, once, KeyRecord, change)
 
-        return await self._database.write(work, principal)
+        async with self._trail.refusals(principal, owner, name, "write"):
+            return await self._database.write(work, principal)
 
     async def get(
         self,
@@ -144,7 +145,8 @@ class Vault:
             await self._trail.tell(tx, principal, holder, "key.read", opened.record, version=opened.version)
             return opened
 
-        return await self._database.write(work, principal)
+        async with self._trail.refusals(principal, owner, name, "read"):
+            return await self._database.write(work, principal)
 
     async def open_for_chat(
         self, principal: Principal, names: Sequence[str], *, owner: str | None = None
@@ -173,7 +175,10 @@ class Vault:
                     return holder, opened
             return None
 
-        found = await self._database.read(look, principal) if names else None
+        if not names:
+            return None
+        async with self._trail.refusals(principal, owner, names[0], "chat"):
+            found = await self._database.read(look, principal)
         if found is None:
             return None
         holder, opened = found
@@ -291,7 +296,8 @@ class Vault:
 
             return await self._idempotency.run(tx, principal, once, Deleted, change)
 
-        return await self._database.write(work, principal)
+        async with self._trail.refusals(principal, owner, name, "write"):
+            return await self._database.write(work, principal)
 
     async def restore(
         self,
@@ -330,7 +336,8 @@ class Vault:
 
             return await self._idempotency.run(tx, principal, once, KeyRecord, change)
 
-        return await self._database.write(work, principal)
+        async with self._trail.refusals(principal, owner, name, "write"):
+            return await self._database.write(work, principal)
 
     async def purge(self) -> int:
         """Remove for good what was deleted longer ago than the window, and stored answers whose day is over.

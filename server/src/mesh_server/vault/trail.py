@@ -1,6 +1,8 @@
 """What the audit trail is told of keys."""
 
 import time
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
 from pathlib import Path
 
 from mesh_server.accounts.models import Account, Principal
@@ -8,12 +10,13 @@ from mesh_server.audit.head import HeadFile
 from mesh_server.audit.service import Audit
 from mesh_server.db.engine import Database
 from mesh_server.db.schema import Transaction
+from mesh_server.errors import GrantInsufficient
 from mesh_server.vault.crypto import equal
 from mesh_server.vault.keyring import Keyring
 from mesh_server.vault.models import KeyRecord
 
-#: The use of a provider's key for chat is told this often for a principal and a key, not with every call.
-CHAT_S = 60.0
+#: The use of a provider's key for chat, and a refusal, is told this often for a principal and a key, not each time.
+ONCE_S = 60.0
 _MOST_REMEMBERED = 100_000
 
 
@@ -43,7 +46,7 @@ class Trail:
     def __init__(self, database: Database, audit: Audit) -> None:
         self._database = database
         self._audit = audit
-        self._told: dict[tuple[str, str, str | None, str], float] = {}
+        self._told: dict[tuple[str | None, ...], float] = {}
 
     async def tell(
         self,
@@ -76,16 +79,51 @@ class Trail:
         Raises:
             MeshError: if the trail can't be written; then the key must not be used.
         """
-        what = (principal.tenant_id, principal.actor_id + principal.account_id, principal.token_id, record.id)
-        now = time.monotonic()
-        told = self._told.get(what)
-        if told is not None and now - told < CHAT_S:
+        what = _who(principal, "key.used", record.id)
+        if self._told_lately(what):
             return
 
         async def work(tx: Transaction) -> None:
             await self.tell(tx, principal, holder, "key.used", record)
 
         await self._database.write(work, principal)
+        self._remember(what)
+
+    @asynccontextmanager
+    async def refusals(self, principal: Principal, owner: str | None, name: str, action: str) -> AsyncIterator[None]:
+        """Tell that somebody tried more with a shared key than was granted, at most once a minute for each such try.
+
+        Args:
+            principal: who tries.
+            owner: whose key it is.
+            name: of the key.
+            action: what is tried: `read`, `write`, `chat`.
+        """
+        try:
+            yield
+        except GrantInsufficient:
+            what = _who(principal, action, f"{owner}/{name}")
+            if not self._told_lately(what):
+                details = {"action": action}
+
+                async def work(tx: Transaction) -> None:
+                    await self._audit.record(
+                        tx, principal, "key.refused", name, account_id=owner, outcome="denied", details=details
+                    )
+
+                await self._database.write(work, principal)
+                self._remember(what)
+            raise
+
+    def _told_lately(self, what: tuple[str | None, ...]) -> bool:
+        told = self._told.get(what)
+        return told is not None and time.monotonic() - told < ONCE_S
+
+    def _remember(self, what: tuple[str | None, ...]) -> None:
         if len(self._told) >= _MOST_REMEMBERED:
             self._told.clear()
-        self._told[what] = now
+        self._told[what] = time.monotonic()
+
+
+def _who(principal: Principal, *what: str) -> tuple[str | None, ...]:
+    return (principal.tenant_id, principal.actor_id, principal.account_id, principal.token_id, *what)
