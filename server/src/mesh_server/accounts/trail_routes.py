@@ -103,7 +103,7 @@ class TrailRoutes:
                     Parameter(
                         name="cursor",
                         description="`next_cursor` of the page before.",
-                        schema=Annotated[str, msgspec.Meta(pattern=f"^{_CURSOR.pattern}$")],
+                        schema=Annotated[str, msgspec.Meta(pattern=f"^({_CURSOR.pattern})?$")],
                     ),
                 ),
             )
