@@ -12,12 +12,14 @@ import pytest
 from mesh_server.accounts.models import Principal
 from mesh_server.accounts.service import Accounts
 from mesh_server.app import Services
+from mesh_server.audit.service import Audit
 from mesh_server.db.engine import Database
 from mesh_server.proofs.roots import create_root
 from mesh_server.settings import Settings, load
 from mesh_server.vault.crypto import create_master_key
 from mesh_server.vault.keyring import Keyring
 from mesh_server.vault.service import Vault
+from mesh_server.vault.trail import head_file, open_audit
 
 from . import postgres
 
@@ -28,6 +30,7 @@ class Parts:
 
     database: Database
     keyring: Keyring
+    audit: Audit
     accounts: Accounts
     vault: Vault
 
@@ -47,8 +50,9 @@ async def open_parts(folder: Path, url: str | None = None) -> Parts:
     keyring = Keyring.load(None, key)
     database = await Database.open(url or f"sqlite:///{folder / 'mesh.db'}")
     await keyring.check(database)
-    accounts = Accounts(database, keyring.hasher("api-tokens"))
-    return Parts(database, keyring, accounts, Vault(database, keyring))
+    audit = open_audit(database, keyring, head_file(keyring, folder / "audit-head"))
+    accounts = Accounts(database, keyring.hasher("api-tokens"), audit)
+    return Parts(database, keyring, audit, accounts, Vault(database, keyring, audit))
 
 
 @pytest.fixture(scope="session")

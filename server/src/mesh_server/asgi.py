@@ -107,7 +107,8 @@ class Request:
         query = self.query()
         unknown = sorted(query.keys() - set(names))
         if unknown:
-            raise InvalidRequest(f"There is no parameter {unknown[0]!r} here; there are {', '.join(names)}.")
+            known = f"there are {', '.join(names)}" if names else "there are none"
+            raise InvalidRequest(f"There is no parameter {unknown[0]!r} here; {known}.")
         return query
 
     async def body(self, limit: int = MAX_BODY_BYTES) -> bytes:
@@ -222,7 +223,7 @@ class Parameter:
     name: str
     description: str
     location: str = "query"
-    schema: type = str
+    schema: Any = str
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -237,6 +238,7 @@ class Endpoint:
         errors: the codes that this endpoint adds to those every endpoint can answer.
         send_error: writes an error in the surface's own format.
         listed: whether the OpenAPI document has it.
+        error_answer: the msgspec type of that format where it is not Mesh's own.
     """
 
     method: str
@@ -253,3 +255,4 @@ class Endpoint:
     errors: tuple[str, ...] = ()
     send_error: ErrorWriter = send_error
     listed: bool = True
+    error_answer: Any = None

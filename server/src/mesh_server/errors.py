@@ -257,6 +257,54 @@ class KeyTooLarge(MeshError):
     code = "key_too_large"
 
 
+class VersionNotFound(MeshError):
+    """The key never had such a version."""
+
+    code = "version_not_found"
+
+
+class VersionDestroyed(MeshError):
+    """The version's value is gone for good."""
+
+    code = "version_destroyed"
+
+
+class VersionInUse(MeshError):
+    """The version is the current one, which can't be destroyed or rolled back to."""
+
+    code = "version_in_use"
+
+
+class IdempotencyMismatch(MeshError):
+    """An `Idempotency-Key` that was used for another request."""
+
+    code = "idempotency_mismatch"
+
+
+class GrantNotFound(MeshError):
+    """The caller gave no grant of that id."""
+
+    code = "grant_not_found"
+
+
+class GranteeNotFound(MeshError):
+    """Neither an account nor a token of this tenant has that id."""
+
+    code = "grantee_not_found"
+
+
+class GrantInsufficient(MeshError):
+    """The key is shared with the caller, but not for this."""
+
+    code = "grant_insufficient"
+
+
+class AccountNotFound(MeshError):
+    """The tenant has no such account."""
+
+    code = "account_not_found"
+
+
 class ServerIdentityMismatch(MeshError):
     """The client means another server than this one; nothing was looked at."""
 

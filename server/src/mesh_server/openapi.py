@@ -29,6 +29,7 @@ _WITH_TOKEN = (
     "token_not_yet_valid",
     "scope_missing",
     "issuer_unavailable",
+    "account_not_found",
 )
 
 
@@ -53,7 +54,8 @@ class ErrorAnswer(msgspec.Struct):
 def document(endpoints: Sequence[Endpoint], *, server_url: str) -> dict[str, Any]:
     """Return the OpenAPI 3.1 document of the endpoints."""
     endpoints = [endpoint for endpoint in endpoints if endpoint.listed]
-    types = [found for endpoint in endpoints for found in (endpoint.body, endpoint.answer) if found is not None]
+    used = [found for one in endpoints for found in (one.body, one.answer, one.error_answer)]
+    types = [found for found in used if found is not None]
     schemas, components = msgspec.json.schema_components(
         [*types, ErrorAnswer], ref_template="#/components/schemas/{name}"
     )
@@ -90,7 +92,7 @@ def _operation(endpoint: Endpoint, known: dict[int, Any]) -> dict[str, Any]:
         "summary": endpoint.summary,
         "operationId": _operation_id(endpoint),
         "parameters": _parameters(endpoint),
-        "responses": {str(endpoint.status): _answer(endpoint, known), **_errors(endpoint)},
+        "responses": {str(endpoint.status): _answer(endpoint, known), **_errors(endpoint, known)},
         "security": [] if endpoint.access == PUBLIC else [{"bearer": []}, {"apiKey": []}],
     }
     if endpoint.body is not None:
@@ -121,6 +123,16 @@ def _parameters(endpoint: Endpoint) -> list[dict[str, Any]]:
         }
         for parameter in endpoint.parameters
     ]
+    if endpoint.access != PUBLIC:
+        found.append(
+            {
+                "name": "Mesh-Act-As",
+                "in": "header",
+                "required": False,
+                "description": "The account to act for; asks for the scope `act-as`.",
+                "schema": {"type": "string"},
+            }
+        )
     return found
 
 
@@ -131,7 +143,11 @@ def _answer(endpoint: Endpoint, known: dict[int, Any]) -> dict[str, Any]:
     return answer
 
 
-def _errors(endpoint: Endpoint) -> dict[str, Any]:
+def _errors(endpoint: Endpoint, known: dict[int, Any]) -> dict[str, Any]:
+    if endpoint.error_answer is not None:
+        # A surface of another's making has its own statuses; what they mean is in its maker's documents.
+        content = {"application/json": {"schema": known[id(endpoint.error_answer)]}}
+        return {"default": {"description": "An error in this surface's own format", "content": content}}
     codes: Iterable[str] = (
         *endpoint.errors,
         *_EVERYWHERE,

@@ -33,6 +33,7 @@ def create(path: Path, secret: bytes, what: str, comment: str) -> None:
             file.write(text)
             file.flush()
             os.fsync(file.fileno())
+        _sync_folder(path.parent)
     except FileExistsError:
         raise StartupError(f"There is a {what} at {path} already; it is never overwritten.") from None
     except OSError as problem:
@@ -65,6 +66,29 @@ def read(path: Path, what: str, *, missing: str) -> list[bytes]:
     return found
 
 
+def put_first(path: Path, secret: bytes, what: str) -> None:
+    """Put a secret at the top of a file, in one step: whoever reads sees either file, also after a crash.
+
+    Raises:
+        StartupError: if the file can't be written.
+    """
+    partial = path.with_name(f".{path.name}.{os.urandom(6).hex()}")
+    try:
+        lines = path.read_text("ascii").splitlines()
+        comments = [line for line in lines if line.startswith("#")]
+        others = [line for line in lines if line.strip() and not line.startswith("#")]
+        handle = os.open(partial, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
+        with os.fdopen(handle, "w", encoding="ascii") as file:
+            file.write("\n".join([*comments, base64.b64encode(secret).decode(), *others]) + "\n")
+            file.flush()
+            os.fsync(file.fileno())
+        partial.replace(path)
+        _sync_folder(path.parent)
+    except OSError as problem:
+        partial.unlink(missing_ok=True)
+        raise StartupError(f"The {what} file {path} can't be written: {problem.strerror}.") from problem
+
+
 def parse(text: str, where: str, what: str) -> bytes:
     """Return the secret of a text.
 
@@ -86,3 +110,14 @@ def _check_private(path: Path, what: str) -> None:
     mode = stat.S_IMODE(path.stat().st_mode)
     if mode & 0o077:
         raise StartupError(f"The {what} file {path} can be read by others (mode {mode:o}): run `chmod 600` on it.")
+
+
+def _sync_folder(folder: Path) -> None:
+    """Make a name durable, where a folder can be synced: a key that vanished would take everything with it."""
+    if os.name == "nt":
+        return
+    handle = os.open(folder, os.O_RDONLY)
+    try:
+        os.fsync(handle)
+    finally:
+        os.close(handle)

@@ -22,6 +22,8 @@ from mesh_server.errors import StartupError
 from mesh_server.proofs.models import Rates
 from mesh_server.proofs.settings import rates
 from mesh_server.telemetry import LEVELS, LogFormat
+from mesh_server.vault.master import MasterKeySource
+from mesh_server.vault.models import DAY_US, RESTORE_WINDOW_US, VERSIONS_KEPT, Limits
 
 CONFIG_FILE = "mesh-server.toml"
 DEFAULT_PORT = 8750
@@ -72,6 +74,10 @@ class ConfigFile(msgspec.Struct, forbid_unknown_fields=True, kw_only=True):
     zkp_record_limit: str | None = None
     zkp_user_limit: str | None = None
     zkp_address_limit: str | None = None
+    master_key_command: str | None = None
+    audit_head_file: str | None = None
+    versions_kept: int | None = None
+    restore_days: int | None = None
     server_id: str | None = None
     trusted_proxies: list[str] | None = None
     allowed_hosts: list[str] | None = None
@@ -92,8 +98,9 @@ class Settings:
         database_url: `sqlite:///` and an absolute path, or `postgresql://…`, which may hold a password.
         database_connections: to PostgreSQL, for each worker at the most.
         workers: processes that serve.
-        master_key: as given in the environment; None where `master_key_file` holds it.
         zkp_root: as given in the environment; None where `zkp_root_file` holds it.
+        master: where the master key comes from.
+        audit_head_files: where the newest audit checkpoint is kept, the best place first.
         local: the model on this machine; None where `[local] base_url` puts another server in its place.
         tls: certificate and key files, None for plain HTTP.
         issuers: who may log people in; the first is the one that clients are told.
@@ -107,8 +114,9 @@ class Settings:
     database_connections: int
     workers: int
     data_dir: Path
-    master_key: str | None = field(repr=False)
-    master_key_file: Path
+    master: MasterKeySource
+    audit_head_files: tuple[Path, ...]
+    vault: Limits
     zkp_root: str | None = field(repr=False)
     zkp_root_file: Path
     zkp_rates: Rates
@@ -123,6 +131,11 @@ class Settings:
     issuers: tuple[Issuer, ...]
     oidc_leeway_s: float
     config_file: Path | None
+
+    @property
+    def master_key_file(self) -> Path:
+        """The keyring file; used where the master key comes from nowhere else."""
+        return self.master.file
 
     @property
     def loopback_only(self) -> bool:
@@ -211,8 +224,18 @@ def load(flags: Mapping[str, object] | None = None, environment: Mapping[str, st
         database_connections=sources.number("database_connections", CONNECTIONS, least=2, most=1000),
         workers=sources.number("workers", 1, least=1, most=MOST_WORKERS),
         data_dir=data_dir,
-        master_key=environment.get("MESH_MASTER_KEY") or None,
-        master_key_file=Path(sources.text("master_key_file") or data_dir / "master.key"),
+        master=MasterKeySource.choose(
+            data_dir / "master.key",
+            file=sources.text("master_key_file"),
+            text=environment.get("MESH_MASTER_KEY"),
+            passphrase=sources.secret("MESH_MASTER_KEY_PASSPHRASE"),
+            command=sources.text("master_key_command"),
+        ),
+        audit_head_files=_head_files(sources, data_dir),
+        vault=Limits(
+            versions_kept=sources.number("versions_kept", VERSIONS_KEPT, least=1, most=1_000),
+            restore_window_us=sources.number("restore_days", RESTORE_WINDOW_US // DAY_US, most=3_650) * DAY_US,
+        ),
         zkp_root=environment.get("MESH_ZKP_ROOT") or None,
         zkp_root_file=Path(sources.text("zkp_root_file") or data_dir / "zkp.root"),
         zkp_rates=rates(sources.text),
@@ -257,6 +280,14 @@ def _public_url(sources: _Sources, host: str, port: int) -> str:
     url = (sources.text("public_url") or f"{scheme}://{shown}:{port}").rstrip("/")
     check_url(url, "MESH_PUBLIC_URL")
     return url
+
+
+def _head_files(sources: _Sources, data_dir: Path) -> tuple[Path, ...]:
+    """Return where the newest audit checkpoint is kept: beside the data folder, so that it survives its roll-back."""
+    named = sources.text("audit_head_file")
+    if named:
+        return (Path(named).absolute(),)
+    return data_dir.with_name(f"{data_dir.name}.audit-head"), data_dir / "audit-head"
 
 
 def _tls(sources: _Sources) -> tuple[Path, Path] | None:

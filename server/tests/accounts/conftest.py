@@ -33,7 +33,7 @@ class Logins:
 @pytest.fixture
 async def logins(parts: Parts, issuer: FakeIssuer) -> AsyncIterator[Logins]:
     issuers = Issuers([issuer.configuration])
-    yield Logins(Accounts(parts.database, parts.keyring.hasher("api-tokens"), issuers), issuer)
+    yield Logins(Accounts(parts.database, parts.keyring.hasher("api-tokens"), parts.audit, issuers), issuer)
     await issuers.close()
 
 

@@ -38,18 +38,21 @@ async def test_50_first_requests_at_once_make_one_account(logins, parts):
 
 
 REGISTER = """
-import asyncio, sys
+import asyncio, hashlib, sys
 from mesh_server.accounts.identities import account_of
 from mesh_server.accounts.oidc.models import Issuer, SignedClaims
+from mesh_server.audit.service import Audit
 from mesh_server.db.engine import Database
 
 async def work():
     database = await Database.open(sys.argv[1])
+    hashing = lambda data: hashlib.sha256(data).digest()
+    audit = Audit(database, hashing, hashing, None)
     issuer = Issuer(url="https://i.example/", client_id="c", client_secret=None, audience="a", tenant="default")
     claims = SignedClaims(issuer=issuer, issuer_id=issuer.url, subject="ann", email=None, expires_at=0)
     print("ready", flush=True)
     sys.stdin.readline()
-    made = await asyncio.gather(*(account_of(database, claims) for _ in range(13)))
+    made = await asyncio.gather(*(account_of(database, audit, claims) for _ in range(13)))
     print(*{account.account_id for account, _ in made})
     await database.close()
 
@@ -83,17 +86,20 @@ async def test_processes_that_register_at_once_make_one_account(parts, database_
 
 
 async def test_the_same_address_of_two_subjects_is_two_accounts(parts):
-    ann, _ = await account_of(parts.database, claims("auth0|ann", "ann@example.org"))
-    eve, _ = await account_of(parts.database, claims("auth0|eve", "ann@example.org"))
+    ann, _ = await account_of(parts.database, parts.audit, claims("auth0|ann", "ann@example.org"))
+    eve, _ = await account_of(parts.database, parts.audit, claims("auth0|eve", "ann@example.org"))
     assert ann != eve
 
 
 async def test_an_address_is_kept_and_follows_the_issuer(parts):
-    account, email = await account_of(parts.database, claims(email="ann@example.org"))
+    account, email = await account_of(parts.database, parts.audit, claims(email="ann@example.org"))
     assert email == "ann@example.org"
-    assert await account_of(parts.database, claims(email=None)) == (account, "ann@example.org")
-    assert await account_of(parts.database, claims(email="ann@new.example")) == (account, "ann@new.example")
-    assert await account_of(parts.database, claims()) == (account, "ann@new.example")
+    assert await account_of(parts.database, parts.audit, claims(email=None)) == (account, "ann@example.org")
+    assert await account_of(parts.database, parts.audit, claims(email="ann@new.example")) == (
+        account,
+        "ann@new.example",
+    )
+    assert await account_of(parts.database, parts.audit, claims()) == (account, "ann@new.example")
 
 
 @pytest.mark.parametrize("value", [5, "no-address", "a@b\n", "a@" + "b" * 400])
@@ -109,7 +115,7 @@ async def test_a_custom_claim_can_hold_the_address(logins):
 async def test_the_same_subject_of_two_issuers_is_two_accounts_in_their_tenants(parts):
     async with issuing() as one, issuing() as other:
         issuers = Issuers([one.configured(tenant="a"), other.configured(tenant="b")])
-        accounts = Accounts(parts.database, parts.keyring.hasher("api-tokens"), issuers)
+        accounts = Accounts(parts.database, parts.keyring.hasher("api-tokens"), parts.audit, issuers)
         ann = await accounts.authenticate(f"Bearer {one.token()}".encode(), None)
         bob = await accounts.authenticate(f"Bearer {other.token()}".encode(), None)
         await issuers.close()
@@ -133,7 +139,7 @@ async def test_a_token_of_one_issuer_signed_by_the_other_is_refused(parts):
     async with issuing() as one, issuing() as other:
         other.keys = [OTHER_RSA]
         issuers = Issuers([one.configuration, other.configuration])
-        accounts = Accounts(parts.database, parts.keyring.hasher("api-tokens"), issuers)
+        accounts = Accounts(parts.database, parts.keyring.hasher("api-tokens"), parts.audit, issuers)
         with pytest.raises(TokenSignature):
             await accounts.authenticate(f"Bearer {one.token(key=OTHER_RSA)}".encode(), None)
         await issuers.close()
@@ -141,7 +147,7 @@ async def test_a_token_of_one_issuer_signed_by_the_other_is_refused(parts):
 
 async def test_only_a_named_subject_is_an_admin(parts, issuer):
     issuers = Issuers([issuer.configured(admins=frozenset({"auth0|boss"}))])
-    accounts = Accounts(parts.database, parts.keyring.hasher("api-tokens"), issuers)
+    accounts = Accounts(parts.database, parts.keyring.hasher("api-tokens"), parts.audit, issuers)
     boss = await accounts.authenticate(f"Bearer {issuer.token(sub='auth0|boss')}".encode(), None)
     ann = await accounts.authenticate(f"Bearer {issuer.token(scope='admin', permissions=['admin'])}".encode(), None)
     await issuers.close()

@@ -12,6 +12,7 @@ from mesh_server.errors import StartupError, VaultDamaged
 from mesh_server.vault.keyring import Keyring
 from mesh_server.vault.models import NewValue
 from mesh_server.vault.service import Vault
+from mesh_server.vault.trail import open_audit
 
 ANN = Principal("default", "ann", None, SCOPES)
 SECRET = NewValue(value=b"secret", is_text=True)
@@ -34,6 +35,10 @@ async def checked(database, path):
     keyring = Keyring.load(None, path)
     await keyring.check(database)
     return keyring
+
+
+def vault_on(database, keyring):
+    return Vault(database, keyring, open_audit(database, keyring, None))
 
 
 async def test_another_master_key_is_told_by_its_name(database, tmp_path):
@@ -60,9 +65,9 @@ async def test_a_damaged_canary_is_told(database, tmp_path):
 
 async def test_an_earlier_key_opens_what_it_sealed_and_the_new_one_seals(database, tmp_path):
     old, new = os.urandom(32), os.urandom(32)
-    await Vault(database, await checked(database, key_file(tmp_path / "one", old))).put(ANN, "a", SECRET)
+    await vault_on(database, await checked(database, key_file(tmp_path / "one", old))).put(ANN, "a", SECRET)
     both = await checked(database, key_file(tmp_path / "two", new, old))
-    assert (await Vault(database, both).get(ANN, "a")).value == b"secret"
+    assert (await vault_on(database, both).get(ANN, "a")).value == b"secret"
 
 
 async def test_a_master_key_that_is_missing_from_the_ring_is_told(database, tmp_path):

@@ -17,7 +17,7 @@ from mesh_server.errors import (
     VaultDamaged,
 )
 from mesh_server.ids import now_us
-from mesh_server.vault import checks, models, service
+from mesh_server.vault import checks, models, service, store
 from mesh_server.vault.models import RESTORE_WINDOW_US, VERSIONS_KEPT, NewValue
 from mesh_server.vault.service import Precondition
 
@@ -28,7 +28,8 @@ from .values import names, text
 async def at(parts, monkeypatch, microseconds):
     """Move the vault's clock."""
     now = now_us() + microseconds
-    monkeypatch.setattr(service, "now_us", lambda: now)
+    for module in (service, store):
+        monkeypatch.setattr(module, "now_us", lambda: now)
 
 
 async def test_a_value_comes_back_as_it_was(parts):

@@ -122,6 +122,18 @@ CODES: dict[str, Code] = {
     "key_not_deleted": Code(409, _CONFLICT, ("The key is in use already: there is nothing to restore.",)),
     "revision_conflict": Code(412, _CONFLICT, ("Read the key again and repeat the change on what it is now.",)),
     "key_too_large": Code(413, _INVALID, ("A value may have at most 65,536 bytes.",)),
+    "version_not_found": Code(404, _NOT_FOUND, ("List the key's versions: GET /api/v1/keys/{name}/versions.",)),
+    "version_destroyed": Code(409, _CONFLICT, ("Choose a version whose value is still there.",)),
+    "version_in_use": Code(409, _CONFLICT, ("Store a new version first, or delete the key.",)),
+    "idempotency_mismatch": Code(
+        422, _INVALID, ("Use a new `Idempotency-Key` for every new request; repeat one only with the same request.",)
+    ),
+    "grant_not_found": Code(404, _NOT_FOUND, ("List your grants to see their ids: GET /api/v1/grants.",)),
+    "grantee_not_found": Code(
+        404, _NOT_FOUND, ("Ask the other person for the `id` in GET /api/v1/auth/profile, or name a token by its id.",)
+    ),
+    "grant_insufficient": Code(403, _PERMISSION, ("Ask the key's owner for a grant with the action in the message.",)),
+    "account_not_found": Code(404, _NOT_FOUND, ("Name the account by the `id` in its GET /api/v1/auth/profile.",)),
     # Proofs
     "server_identity_mismatch": Code(
         400,

@@ -4,6 +4,8 @@ from sqlalchemy import bindparam, select, text, update
 
 from mesh_server.accounts.models import Account, identities, users
 from mesh_server.accounts.oidc.models import SignedClaims
+from mesh_server.audit.models import Operator
+from mesh_server.audit.service import Audit
 from mesh_server.db.engine import Database
 from mesh_server.db.schema import Row, Transaction
 from mesh_server.db.scope import Tenant
@@ -32,7 +34,7 @@ _SET_EMAIL = (
 )
 
 
-async def account_of(database: Database, claims: SignedClaims) -> tuple[Account, str | None]:
+async def account_of(database: Database, audit: Audit, claims: SignedClaims) -> tuple[Account, str | None]:
     """Return the account of a login and its e-mail address, making the account on first sight.
 
     The identity is issuer and subject and nothing else. An e-mail address is kept for display; two logins that show
@@ -50,6 +52,8 @@ async def account_of(database: Database, claims: SignedClaims) -> tuple[Account,
         # Not read first and then added: of two servers that do so at once, one would fail, or both would add.
         if await tx.execute(_ADD, **identity, user_=made, now_=now):
             await tx.execute(_ADD_USER, tenant_=tenant, user_=made, email_=claims.email, now_=now)
+            who = Operator(tenant, made, actor_id=made)
+            await audit.record(tx, who, "account.created", made, details={"issuer": claims.issuer_id})
             return made
         row = await tx.one(_FIND, **identity)
         if row is None:

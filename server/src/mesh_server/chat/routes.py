@@ -27,6 +27,7 @@ _CALL_ERRORS = (
     "provider_not_found",
     "provider_key_missing",
     "key_not_found",
+    "grant_insufficient",
     "unsupported_feature",
     "provider_auth_failed",
     "provider_rejected",
@@ -64,6 +65,7 @@ class MeshRequest(msgspec.Struct, omit_defaults=True):
     model: str | None = None
     provider: str | None = None
     key_name: str | None = None
+    key_owner: str | None = None
     stream: bool | None = None
     thinking: bool | None = None
     thinking_budget: int | None = None
@@ -106,6 +108,21 @@ class ModelList(msgspec.Struct):
 
     data: list[ModelEntry]
     object: str = "list"
+
+
+class OpenAIErrorContent(msgspec.Struct):
+    """What went wrong, in OpenAI's words."""
+
+    message: str
+    type: str
+    param: str | None
+    code: str | None
+
+
+class OpenAIErrorAnswer(msgspec.Struct):
+    """The body of an error in OpenAI's format."""
+
+    error: OpenAIErrorContent
 
 
 class MeshModelList(msgspec.Struct):
@@ -277,6 +294,7 @@ class ChatRoutes:
                 answer=Completion,
                 errors=_CALL_ERRORS,
                 send_error=send_openai_error,
+                error_answer=OpenAIErrorAnswer,
             ),
             Endpoint(
                 method="GET",
@@ -286,6 +304,7 @@ class ChatRoutes:
                 access="chat",
                 answer=ModelList,
                 send_error=send_openai_error,
+                error_answer=OpenAIErrorAnswer,
             ),
             Endpoint(
                 method="GET",

@@ -90,7 +90,7 @@ def _prepare_folder(settings: Settings) -> None:
 
 def _make_master_key(settings: Settings) -> None:
     folder = settings.data_dir
-    if settings.master_key or settings.master_key_file.exists():
+    if not settings.master.is_file or settings.master_key_file.exists():
         return
     if (folder / "mesh.db").exists():
         raise StartupError(

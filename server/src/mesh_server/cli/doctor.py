@@ -111,7 +111,7 @@ def _zkp_root(settings: Settings) -> Finding:
 
 async def _stored(settings: Settings) -> AsyncIterator[Finding]:
     """Look at master key, database and tokens, without making a database that is not there."""
-    if not settings.master_key and not settings.master_key_file.exists():
+    if settings.master.is_file and not settings.master_key_file.exists():
         yield Finding(BAD, "master key", "there is none", "`mesh-server dev` or `init` makes one; or put yours back")
         return
     if _zkp_root(settings).verdict == BAD:  # reported already

@@ -33,7 +33,7 @@ def _make_keys(settings: Settings) -> None:
         settings.data_dir.mkdir(mode=0o700, parents=True, exist_ok=True)
     except OSError as problem:
         raise StartupError(f"The data folder {settings.data_dir} can't be made: {problem.strerror}.") from problem
-    if not settings.master_key and not settings.master_key_file.exists():
+    if settings.master.is_file and not settings.master_key_file.exists():
         create_master_key(settings.master_key_file)
         click.echo(f"Made a master key: {settings.master_key_file}. Keep a copy in a safe place.")
     if not settings.zkp_root and not settings.zkp_root_file.exists():

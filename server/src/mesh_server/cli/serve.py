@@ -77,7 +77,7 @@ def check_master_key(settings: Settings) -> None:
     Raises:
         StartupError: in one sentence.
     """
-    if not settings.master_key and not settings.master_key_file.is_file():
+    if settings.master.is_file and not settings.master_key_file.is_file():
         raise StartupError(
             "There is no master key: set MESH_MASTER_KEY or MESH_MASTER_KEY_FILE, or make one with `mesh-server init`."
         )

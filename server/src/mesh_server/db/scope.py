@@ -31,6 +31,12 @@ class ServerWork(Enum):
     MASTER_KEY = "master-key"
     #: The counter of changes, which belongs to no tenant.
     CHANGES = "changes"
+    #: Heads and checkpoints of the audit trail, and the operator's view of all of it.
+    AUDIT = "audit"
+    #: Opening every row to see that it opens.
+    VERIFY = "verify"
+    BACKUP = "backup"
+    RESTORE = "restore"
     #: Removing for good what was deleted long ago.
     PURGE = "purge"
     READINESS = "readiness"

@@ -4,7 +4,7 @@ from dataclasses import dataclass, field
 
 from sqlalchemy import bindparam, delete, func, insert, select
 
-from mesh_server.accounts.models import Principal
+from mesh_server.accounts.models import Account, Principal
 from mesh_server.db.schema import Transaction
 from mesh_server.errors import RateLimited
 from mesh_server.proofs.models import zk_challenges, zk_enrollments
@@ -118,12 +118,12 @@ async def take_enrollment(tx: Transaction, principal: Principal, name: bytes, no
     return None if row is None else PendingEnrollment(**dict(zip(_ENROLLMENT, row, strict=True)))
 
 
-async def abandon(tx: Transaction, principal: Principal, namespace: str, name: str, *, but: bytes = b"") -> None:
+async def abandon(tx: Transaction, holder: Account | Principal, namespace: str, name: str, *, but: bytes = b"") -> None:
     """End the enrolments of a name that are under way, for the value that they are of is gone; all but one."""
     await tx.execute(
         _ABANDON,
-        tenant_=principal.tenant_id,
-        owner_=principal.account_id,
+        tenant_=holder.tenant_id,
+        owner_=holder.account_id,
         namespace_=namespace,
         name_=name,
         but_=but.hex(),

@@ -6,7 +6,7 @@ from typing import Any
 from sqlalchemy import bindparam, insert, null, select, update
 
 from mesh_protocol.opaque import Record
-from mesh_server.accounts.models import Principal
+from mesh_server.accounts.models import Account, Principal
 from mesh_server.db.schema import Row, Transaction
 from mesh_server.proofs.challenges import PendingEnrollment
 from mesh_server.proofs.models import EnrolledRecord, zk_records
@@ -99,14 +99,16 @@ async def put(tx: Transaction, pending: PendingEnrollment, ksf: bytes, record: b
     return await tx.execute(_REPLACE, **own, **content, before_=pending.version - 1) == 1
 
 
-async def remove(tx: Transaction, principal: Principal, namespace: str, name: str, now: int) -> bool:
+async def remove(tx: Transaction, holder: Account | Principal, namespace: str, name: str, now: int) -> bool:
     """Remove a record and leave its version behind; return whether there was one."""
-    return await tx.execute(_REMOVE, **named(principal, namespace, name), now_=now) > 0
+    return await tx.execute(_REMOVE, **named(holder, namespace, name), now_=now) > 0
 
 
-async def names_between(tx: Transaction, principal: Principal, namespace: str, first: str, last: str) -> set[str]:
+async def names_between(
+    tx: Transaction, holder: Account | Principal, namespace: str, first: str, last: str
+) -> set[str]:
     """Return which names in a range are enrolled."""
-    own = {"tenant_": principal.tenant_id, "owner_": principal.account_id, "namespace_": namespace}
+    own = {"tenant_": holder.tenant_id, "owner_": holder.account_id, "namespace_": namespace}
     return {row[0] for row in await tx.all(_BETWEEN, **own, first_=first, last_=last)}
 
 
@@ -120,11 +122,11 @@ def _as_record(row: Row) -> EnrolledRecord:
     return EnrolledRecord(name=row[0], namespace=row[1], version=row[2], created_at=row[3])
 
 
-def named(principal: Principal, namespace: str, name: str) -> dict[str, str]:
-    """Return the parameters that find what a principal calls by a name."""
+def named(holder: Account | Principal, namespace: str, name: str) -> dict[str, str]:
+    """Return the parameters that find what a holder calls by a name."""
     return {
-        "tenant_": principal.tenant_id,
-        "owner_": principal.account_id,
+        "tenant_": holder.tenant_id,
+        "owner_": holder.account_id,
         "namespace_": namespace,
         "name_": name,
     }

@@ -8,7 +8,7 @@ from mesh_protocol import opaque, proof, zkp
 from mesh_protocol.group import DecodingError
 from mesh_protocol.ksf import DEFAULT, Ksf
 from mesh_protocol.zkp import CHALLENGE_BYTES, LIFETIME_S, Subject
-from mesh_server.accounts.models import Principal
+from mesh_server.accounts.models import Account, Principal
 from mesh_server.db.engine import Database
 from mesh_server.db.schema import Transaction
 from mesh_server.db.scope import ServerWork
@@ -299,7 +299,7 @@ class Proofs:
     async def value_changed(
         self,
         tx: Transaction,
-        principal: Principal,
+        holder: Account,
         namespace: str,
         name: str,
         provable: bool | bytes,  # noqa: FBT001 - handed over by the vault
@@ -308,18 +308,18 @@ class Proofs:
 
         Args:
             tx: that transaction.
-            principal: who is calling.
-            namespace: within the account.
+            holder: the account that holds the key.
+            namespace: within it.
             name: of the key.
             provable: the enrolment under way that is of the new value; True for all of them, False for none.
         """
         if provable is not True:
-            await challenges.abandon(tx, principal, namespace, name, but=provable or b"")
-        await records.remove(tx, principal, namespace, name, now_us())
+            await challenges.abandon(tx, holder, namespace, name, but=provable or b"")
+        await records.remove(tx, holder, namespace, name, now_us())
 
-    async def provable(self, tx: Transaction, principal: Principal, namespace: str, first: str, last: str) -> set[str]:
+    async def provable(self, tx: Transaction, holder: Account, namespace: str, first: str, last: str) -> set[str]:
         """Return which names, from the first to the last, can be verified."""
-        return await records.names_between(tx, principal, namespace, first, last)
+        return await records.names_between(tx, holder, namespace, first, last)
 
     async def purge(self) -> None:
         """Forget challenges that have expired and buckets that are full."""

@@ -19,17 +19,19 @@ time, before anything is decrypted. The associated data ties a blob to its place
 
 import hmac
 import os
+import threading
 from dataclasses import dataclass
 from pathlib import Path
 
 from cryptography.exceptions import InvalidTag
 from cryptography.hazmat.primitives.ciphers.aead import AESGCM
 from cryptography.hazmat.primitives.hashes import SHA512
+from cryptography.hazmat.primitives.kdf.argon2 import Argon2id
 from cryptography.hazmat.primitives.kdf.hkdf import HKDF, HKDFExpand
 
 from mesh_protocol.transcript import le, lp
 from mesh_server import private_file
-from mesh_server.errors import VaultDamaged
+from mesh_server.errors import StartupError, VaultDamaged
 
 KEY_BYTES = 32
 
@@ -111,6 +113,40 @@ def key_id_of(blob: bytes) -> bytes:
     return blob[len(_PREFIX) : _HEADER_BYTES]
 
 
+#: One at a time: two that share OpenSSL's pool of threads, which runs the lanes, have been seen to wait for ever.
+_stretching = threading.Lock()
+
+
+@dataclass(frozen=True, slots=True)
+class Stretching:
+    """How a passphrase becomes a key: Argon2id (RFC 9106).
+
+    Attributes:
+        salt: 16 random bytes.
+        memory_kib, iterations, lanes: its costs; 256 MiB, 3 and 4 take about half a second of one start.
+    """
+
+    salt: bytes
+    memory_kib: int = 256 * 1024
+    iterations: int = 3
+    lanes: int = 4
+
+
+def stretch(passphrase: str, how: Stretching) -> bytes:
+    """Return the 32-byte key of a passphrase.
+
+    Raises:
+        StartupError: if the stored costs can't be used, as where somebody changed them.
+    """
+    try:
+        with _stretching:
+            return Argon2id(
+                salt=how.salt, length=KEY_BYTES, iterations=how.iterations, lanes=how.lanes, memory_cost=how.memory_kib
+            ).derive(passphrase.encode())
+    except (ValueError, TypeError, OverflowError, MemoryError) as problem:
+        raise StartupError("The database's parameters for the master key's passphrase can't be used.") from problem
+
+
 def derive(key: bytes, purpose: str, length: int = KEY_BYTES) -> bytes:
     """Return a key for one purpose, derived from a uniformly random one (RFC 5869, expand only)."""
     return HKDFExpand(SHA512(), length, _DOMAIN + b"/derive/" + purpose.encode()).derive(key)
@@ -171,25 +207,47 @@ class MasterKeys:
         return self._keys.get(key_id)
 
     @property
+    def keys(self) -> list[bytes]:
+        """The keys, the current one first."""
+        return list(self._keys.values())
+
+    @property
     def ids(self) -> list[bytes]:
         """The ids, the current one first."""
         return list(self._keys)
 
 
-def load_master_keys(text: str | None, path: Path) -> MasterKeys:
-    """Return the master keys.
-
-    Args:
-        text: one key in base64, as the environment gives it; None to read the file.
-        path: a file with one base64 key a line, the current one first; `#` begins a comment.
+def read_master_keys(text: str, where: str) -> MasterKeys:
+    """Return the master keys that a text holds, one in base64 a line, the current one first; `#` begins a comment.
 
     Raises:
-        StartupError: one sentence that names the master key and never shows any of it.
+        StartupError: one sentence that names where the text is from and never shows any of it.
     """
-    if text is not None:
-        return MasterKeys([private_file.parse(text, "MESH_MASTER_KEY", _WHAT)])
+    lines = (line.partition("#")[0] for line in text.splitlines())
+    keys = [private_file.parse(word, where, _WHAT) for line in lines for word in line.split()]
+    if not keys:
+        raise StartupError(f"There is no master key in {where}; put the key back from your copy.")
+    return MasterKeys(keys)
+
+
+def read_master_key_file(path: Path) -> MasterKeys:
+    """Return the master keys of a keyring file.
+
+    Raises:
+        StartupError: one sentence that names the file and never shows any of it.
+    """
     missing = "put it back, set MESH_MASTER_KEY, or make one with `mesh-server init` where nothing is stored yet"
     return MasterKeys(private_file.read(path, _WHAT, missing=missing))
+
+
+def put_master_key_first(path: Path) -> None:
+    """Make a new master key and put it at the top of a keyring file, in one step: whoever reads sees either file.
+
+    Raises:
+        StartupError: if the file can't be read or written.
+    """
+    read_master_key_file(path)
+    private_file.put_first(path, random_key(), _WHAT)
 
 
 def create_master_key(path: Path) -> None:

@@ -33,8 +33,8 @@ T = TypeVar("T")
 
 _encoder = msgspec.json.Encoder()
 
-#: One at a time: Argon2id with several lanes in several threads can wait for ever in the library, and it takes all cores
-#: that it may anyhow.
+#: One at a time: Argon2id with several lanes in several threads can wait for ever in the library, and it uses several
+#: cores anyhow.
 _stretching = threading.Lock()
 
 

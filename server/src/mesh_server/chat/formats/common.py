@@ -13,6 +13,7 @@ class ChatRequest:
         model: as asked for; None to leave it to the provider or the server.
         provider: as asked for; None to find it by the model.
         key_name: the key of the caller's vault to use; None to find it by the provider.
+        key_owner: the account that shares that key with the caller; None for the caller's own.
         stream: answer piece by piece.
         include_usage: the caller asked for the tokens spent at a stream's end.
         fields: the members of the body that go to the provider, each as the JSON it came in.
@@ -21,6 +22,7 @@ class ChatRequest:
     model: str | None
     provider: str | None
     key_name: str | None
+    key_owner: str | None = None
     stream: bool
     include_usage: bool
     fields: dict[str, msgspec.Raw] = field(repr=False)

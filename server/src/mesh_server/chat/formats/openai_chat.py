@@ -35,6 +35,7 @@ class _MeshKnown(_Known):
 
     provider: str | None = None
     key_name: str | None = None
+    key_owner: str | None = None
     message: str | None = None
     prompt: str | None = None
     thinking: bool | None = None
@@ -124,6 +125,10 @@ def read_mesh(body: bytes) -> ChatRequest:
         raise UnsupportedFeature("No model of this server can be told to think; leave out `thinking`.")
     request = _request(known, fields)
     request.provider, request.key_name = known.provider or None, known.key_name or None
+    request.key_owner = known.key_owner or None
+    if request.key_owner is not None and request.key_name is None:
+        # Never found by itself: who shares a key with somebody would see what that person asks with it.
+        raise InvalidRequest("`key_owner` needs `key_name`: name the key that is shared with you.")
     return request
 
 
