@@ -2,20 +2,26 @@
 
 import asyncio
 import json
-from collections.abc import AsyncIterator, Awaitable, Callable
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
+import asyncpg
 import pytest
 
 from mesh_server.accounts.models import Principal
 from mesh_server.accounts.service import Accounts
 from mesh_server.app import Services
+from mesh_server.audit.service import Audit
 from mesh_server.db.engine import Database
+from mesh_server.proofs.roots import create_root
 from mesh_server.settings import Settings, load
 from mesh_server.vault.crypto import create_master_key
 from mesh_server.vault.keyring import Keyring
 from mesh_server.vault.service import Vault
+from mesh_server.vault.trail import head_file, open_audit
+
+from . import postgres
 
 
 @dataclass
@@ -24,6 +30,7 @@ class Parts:
 
     database: Database
     keyring: Keyring
+    audit: Audit
     accounts: Accounts
     vault: Vault
 
@@ -36,22 +43,62 @@ class Parts:
         return await self.accounts.create_token(account, name="test", **arguments)
 
 
-async def open_parts(folder: Path) -> Parts:
+async def open_parts(folder: Path, url: str | None = None) -> Parts:
     key = folder / "master.key"
     if not key.exists():
         create_master_key(key)
     keyring = Keyring.load(None, key)
-    database = await Database.open(f"sqlite:///{folder / 'mesh.db'}")
+    database = await Database.open(url or f"sqlite:///{folder / 'mesh.db'}")
     await keyring.check(database)
-    accounts = Accounts(database, keyring.hasher("api-tokens"))
-    return Parts(database, keyring, accounts, Vault(database, keyring))
+    audit = open_audit(database, keyring, head_file(keyring, folder / "audit-head"))
+    accounts = Accounts(database, keyring.hasher("api-tokens"), audit)
+    return Parts(database, keyring, audit, accounts, Vault(database, keyring, audit))
+
+
+@pytest.fixture(scope="session")
+def cluster() -> Iterator[postgres.Cluster]:
+    """A real PostgreSQL for the whole session."""
+    postgres.require()
+    with postgres.Cluster() as made:
+        yield made
 
 
 @pytest.fixture
-async def parts(tmp_path: Path) -> AsyncIterator[Parts]:
-    made = await open_parts(tmp_path)
+async def postgres_url(cluster: postgres.Cluster) -> AsyncIterator[str]:
+    """An empty, migrated database of PostgreSQL, for a role that owns nothing."""
+    name = await cluster.create()
+    yield cluster.url(name)
+    await cluster.drop(name)
+
+
+@pytest.fixture(params=["sqlite", "postgres"])
+def database_url(request: pytest.FixtureRequest, tmp_path: Path) -> str:
+    """Each database in turn: whoever asks for this runs on all of them."""
+    if request.param == "sqlite":
+        return f"sqlite:///{tmp_path / 'mesh.db'}"
+    url: str = request.getfixturevalue("postgres_url")
+    return url
+
+
+@pytest.fixture
+async def parts(tmp_path: Path, database_url: str) -> AsyncIterator[Parts]:
+    made = await open_parts(tmp_path, database_url)
     yield made
     await made.database.close()
+
+
+async def everything_stored(folder: Path, url: str) -> bytes:
+    """Return every byte that a database keeps: its files, or on PostgreSQL each value of each row."""
+    if url.startswith("sqlite:///"):
+        return b"".join(file.read_bytes() for file in folder.iterdir())  # noqa: ASYNC240 - nobody else waits
+    owner = await asyncpg.connect(url.replace(f"//{postgres.ROLE}:", f"//{postgres.OWNER}:"))
+    try:
+        tables = await owner.fetch("SELECT tablename FROM pg_tables WHERE schemaname = 'public'")
+        values = [v for (table,) in tables for row in await owner.fetch(f'SELECT * FROM "{table}"') for v in row]
+    finally:
+        await owner.close()
+    assert values
+    return b"\n".join(value if isinstance(value, bytes) else str(value).encode() for value in values)
 
 
 @dataclass
@@ -118,6 +165,8 @@ def settings_in(folder: Path, **environment: str) -> Settings:
     create = folder / "master.key"
     if not create.exists():
         create_master_key(create)
+    if not (folder / "zkp.root").exists():
+        create_root(folder / "zkp.root")
     return load({}, {"MESH_DATA_DIR": str(folder), "MESH_CONFIG": "", **environment})
 
 
@@ -145,8 +194,8 @@ async def open_mesh(folder: Path, **environment: str) -> Mesh:
 
 
 @pytest.fixture
-async def mesh(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> AsyncIterator[Mesh]:
+async def mesh(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, database_url: str) -> AsyncIterator[Mesh]:
     monkeypatch.chdir(tmp_path)
-    made = await open_mesh(tmp_path)
+    made = await open_mesh(tmp_path, MESH_DATABASE_URL=database_url)
     yield made
     await made.services.close()

@@ -4,6 +4,7 @@ import asyncio
 import contextlib
 import gc
 import sys
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Self
 
@@ -11,8 +12,15 @@ import msgspec
 import structlog
 
 from mesh_server import openapi
+from mesh_server.accounts import login_routes
 from mesh_server.accounts import routes as account_routes
+from mesh_server.accounts.acting import Acting
+from mesh_server.accounts.oidc.exchange import Exchange
+from mesh_server.accounts.oidc.issuers import Issuers
 from mesh_server.accounts.service import Accounts
+from mesh_server.accounts.trail_routes import TrailRoutes
+from mesh_server.asgi import Endpoint
+from mesh_server.audit.service import Audit
 from mesh_server.chat import routes as chat_routes
 from mesh_server.chat.service import Chat
 from mesh_server.db.changes import Changes
@@ -20,43 +28,63 @@ from mesh_server.db.engine import Database
 from mesh_server.errors import MeshError
 from mesh_server.guard import Guard
 from mesh_server.operations import Operations
+from mesh_server.proofs import legacy
+from mesh_server.proofs import routes as proof_routes
+from mesh_server.proofs.roots import Roots
+from mesh_server.proofs.service import Proofs
 from mesh_server.settings import Settings
 from mesh_server.vault import routes as vault_routes
 from mesh_server.vault.keyring import Keyring
 from mesh_server.vault.service import Vault
+from mesh_server.vault.trail import head_file, open_audit
+from mesh_server.vault.verifiers import Verifiers
 
 #: Seconds between two looks for deletions whose window has passed.
 PURGE_S = 3600.0
+#: Seconds between two looks at the master key's file.
+WATCH_S = 1.0
 
 _log = structlog.get_logger("mesh.app")
 
 
 class Background:
-    """What runs beside the requests: forgetting what was taken away, and removing what was deleted long ago."""
+    """What runs beside the requests: forgetting what was taken away, signing the audit trail, and removing for good."""
 
-    def __init__(self, changes: Changes, vault: Vault) -> None:
+    def __init__(self, changes: Changes, keyring: Keyring, audit: Audit, vault: Vault, proofs: Proofs) -> None:
         self.changes = changes
+        self._keyring = keyring
+        self._audit = audit
         self._vault = vault
-        self._purging: asyncio.Task[None] | None = None
+        self._proofs = proofs
+        self._tasks: list[asyncio.Task[None]] = []
 
     async def start(self) -> None:
         """Begin."""
         await self.changes.start()
-        self._purging = asyncio.create_task(self._purge_forever())
+        await self._audit.start()
+        self._tasks = [asyncio.create_task(work()) for work in (self._purge_forever, self._watch_master_key)]
 
     async def stop(self) -> None:
         """End; what is being written is finished by the database."""
         await self.changes.stop()
-        if self._purging is not None:
-            self._purging.cancel()
+        for task in self._tasks:
+            task.cancel()
             with contextlib.suppress(asyncio.CancelledError):
-                await self._purging
-            self._purging = None
+                await task
+        self._tasks = []
+        await self._audit.stop()
+
+    async def _watch_master_key(self) -> None:
+        """See within a second that the keyring file was replaced: that is how a rotation reaches a running server."""
+        while True:
+            await asyncio.sleep(WATCH_S)
+            await asyncio.to_thread(self._keyring.refresh)
 
     async def _purge_forever(self) -> None:
         while True:
             try:
                 removed = await self._vault.purge()
+                await self._proofs.purge()
             except MeshError as problem:
                 _log.warning("expired deletions can't be removed now", code=problem.code)
             else:
@@ -71,7 +99,12 @@ class Services:
 
     settings: Settings
     database: Database
+    keyring: Keyring
+    audit: Audit
     accounts: Accounts
+    acting: Acting
+    exchange: Exchange
+    proofs: Proofs
     vault: Vault
     chat: Chat
     background: Background
@@ -81,42 +114,65 @@ class Services:
         """Open the database, try the master key on it, and build the services.
 
         Raises:
-            StartupError: one sentence that says what is wrong with the data folder, the database or the key.
+            StartupError: one sentence that says what is wrong with the data folder, the database or a key.
         """
-        keyring = Keyring.load(settings.master_key, settings.master_key_file)
-        database = await Database.open(settings.database_url)
+        keyring = Keyring(settings.master)
+        roots = Roots.load(settings.zkp_root, settings.zkp_root_file)
+        database = await Database.open(settings.database_url, connections=settings.database_connections)
         try:
             await keyring.check(database)
-            accounts = Accounts(database, keyring.hasher("api-tokens"))
-            vault = Vault(database, keyring)
+            audit = open_audit(database, keyring, head_file(keyring, *settings.audit_head_files))
+            await audit.check_head()
+            issuers = Issuers(settings.issuers, leeway_s=settings.oidc_leeway_s)
+            accounts = Accounts(database, keyring.hasher("api-tokens"), audit, issuers)
+            acting = Acting(database)
+            exchange = Exchange(issuers, keyring.hasher("login-pkce"))
+            proofs = Proofs(database, roots, settings.server_id, settings.zkp_rates)
+            verifiers = Verifiers(proofs.value_changed, proofs.provable)
+            vault = Vault(database, keyring, audit, settings.vault, verifiers)
             chat = Chat(settings.chat, vault)
-            background = Background(Changes(database), vault)
+            background = Background(Changes(database), keyring, audit, vault, proofs)
             background.changes.on_change(accounts.forget)
+            background.changes.on_change(acting.forget)
         except BaseException:
             await database.close()
             raise
-        return cls(settings, database, accounts, vault, chat, background)
+        return cls(settings, database, keyring, audit, accounts, acting, exchange, proofs, vault, chat, background)
 
     async def close(self) -> None:
         """Stop the local model, then close the database: what was begun is finished."""
         await self.background.stop()
         await self.chat.close()
+        await self.accounts.issuers.close()
         await self.database.close()
 
-    def application(self) -> Guard:
-        """Return the ASGI application."""
-        operations = Operations(self.database.check)
+    def application(self, beside: Sequence[Endpoint] = ()) -> Guard:
+        """Return the ASGI application.
+
+        Args:
+            beside: endpoints that are served beside the capabilities' own.
+        """
+        operations = Operations(self._ready)
         endpoints = [
             *operations.endpoints(),
             *account_routes.endpoints(self.accounts),
+            *TrailRoutes(self.audit).endpoints(),
+            *login_routes.endpoints(self.exchange),
             *vault_routes.endpoints(self.vault),
+            *proof_routes.endpoints(self.proofs, self.keyring.hasher("proof-addresses")),
+            *legacy.endpoints(),
             *chat_routes.endpoints(self.chat),
+            *beside,
         ]
         document = openapi.document(endpoints, server_url=self.settings.public_url)
         operations.publish(msgspec.json.encode(document))
         gc.collect()
         gc.freeze()  # what lives as long as the process is not looked at again: shorter pauses under load
-        return Guard(endpoints, self.accounts, allowed_hosts=self.settings.allowed_hosts)
+        return Guard(endpoints, self.accounts, self.acting, allowed_hosts=self.settings.allowed_hosts)
+
+    async def _ready(self) -> None:
+        await self.database.check()
+        await self.audit.check()  # a database that reads but can't be audited serves no secret
 
 
 def runner() -> asyncio.Runner:

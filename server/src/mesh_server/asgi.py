@@ -66,6 +66,12 @@ class Request:
     def principal(self, principal: Principal) -> None:
         self._principal = principal
 
+    @property
+    def address(self) -> str:
+        """The client's address, as the transport (or a trusted proxy) gives it; empty where it gives none."""
+        client = self.scope.get("client")
+        return str(client[0]) if client else ""
+
     def header(self, name: bytes) -> bytes | None:
         """Return the value of a header by its lower-case name, or None."""
         if self._headers is None:
@@ -92,21 +98,37 @@ class Request:
             raise InvalidRequest("A query parameter is given twice.")
         return parameters
 
-    async def body(self) -> bytes:
+    def parameters(self, *names: str) -> dict[str, str]:
+        """Return the query; a parameter that the endpoint does not know is refused, for it may be a typing error.
+
+        Raises:
+            InvalidRequest: if one is unknown, given twice, or not UTF-8.
+        """
+        query = self.query()
+        unknown = sorted(query.keys() - set(names))
+        if unknown:
+            known = f"there are {', '.join(names)}" if names else "there are none"
+            raise InvalidRequest(f"There is no parameter {unknown[0]!r} here; {known}.")
+        return query
+
+    async def body(self, limit: int = MAX_BODY_BYTES) -> bytes:
         """Return the whole body.
+
+        Args:
+            limit: most bytes that are read.
 
         Raises:
             BodyTooLarge: as soon as the limit is passed, by the header or by what came.
             ClientGone: if the client hangs up first.
         """
         if self._body is None:
-            self._body = await self._read()
+            self._body = await self._read(limit)
         return self._body
 
-    async def _read(self) -> bytes:
+    async def _read(self, limit: int) -> bytes:
         declared = self.header(b"content-length")
-        if declared is not None and declared.isdigit() and int(declared) > MAX_BODY_BYTES:
-            raise _too_large()
+        if declared is not None and declared.isdigit() and int(declared) > limit:
+            raise _too_large(limit)
         chunks: list[bytes] = []
         size = 0
         while True:
@@ -115,24 +137,25 @@ class Request:
                 raise ClientGone
             chunk: bytes = message.get("body", b"")
             size += len(chunk)
-            if size > MAX_BODY_BYTES:
-                raise _too_large()
+            if size > limit:
+                raise _too_large(limit)
             chunks.append(chunk)
             if not message.get("more_body", False):
                 return b"".join(chunks)
 
-    async def json(self, decoder: msgspec.json.Decoder[T]) -> T:
+    async def json(self, decoder: msgspec.json.Decoder[T], limit: int = MAX_BODY_BYTES) -> T:
         """Return the body decoded and validated.
 
         Raises:
             InvalidJSON: if it is not JSON at all, or nested too deep.
             InvalidRequest: if it is JSON of another shape; the message names the place.
         """
-        return decode_json(await self.body(), decoder)
+        return decode_json(await self.body(limit), decoder)
 
 
-def _too_large() -> BodyTooLarge:
-    return BodyTooLarge(f"The body is larger than {MAX_BODY_BYTES // 1024 // 1024} MiB, the limit of this server.")
+def _too_large(limit: int) -> BodyTooLarge:
+    size = f"{limit // 1024 // 1024} MiB" if limit >= 1024 * 1024 else f"{limit // 1024} KiB"
+    return BodyTooLarge(f"The body is larger than {size}, the limit of this endpoint.")
 
 
 async def send_bytes(send: Send, status: int, body: bytes, headers: Headers) -> None:
@@ -200,7 +223,7 @@ class Parameter:
     name: str
     description: str
     location: str = "query"
-    schema: type = str
+    schema: Any = str
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -215,6 +238,8 @@ class Endpoint:
         errors: the codes that this endpoint adds to those every endpoint can answer.
         send_error: writes an error in the surface's own format.
         error_with: a header, and what writes errors to requests that have it: two surfaces share the path.
+        listed: whether the OpenAPI document has it.
+        error_answer: the msgspec type of that format where it is not Mesh's own.
     """
 
     method: str
@@ -231,3 +256,5 @@ class Endpoint:
     errors: tuple[str, ...] = ()
     send_error: ErrorWriter = send_error
     error_with: tuple[bytes, ErrorWriter] | None = None
+    listed: bool = True
+    error_answer: Any = None

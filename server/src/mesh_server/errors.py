@@ -111,28 +111,110 @@ class MethodNotAllowed(MeshError):
         self.allowed = list(allowed)
 
 
-class TokenMissing(MeshError):
+class TokenInvalid(MeshError):
+    """The credential is not one that this server accepts; its subclasses say why, where that is known.
+
+    The published clients look for one of three phrases in the body of a 401 to choose their help text: `details`
+    always has the one that fits.
+    """
+
+    code = "token_invalid"
+    reason: ClassVar[str] = "invalid token"
+
+    def __init__(self, message: str) -> None:
+        super().__init__(message, details={"reason": self.reason})
+
+
+class TokenMissing(TokenInvalid):
     """No credential came with the request."""
 
     code = "token_missing"
 
 
-class TokenInvalid(MeshError):
-    """The credential is not one of this server's."""
-
-    code = "token_invalid"
-
-
-class TokenExpired(MeshError):
+class TokenExpired(TokenInvalid):
     """The credential was good once."""
 
     code = "token_expired"
+    reason = "expired"
 
 
-class TokenRevoked(MeshError):
+class TokenRevoked(TokenInvalid):
     """The credential was taken back."""
 
     code = "token_revoked"
+
+
+class TokenMalformed(TokenInvalid):
+    """The credential is no JWT, or not a whole one."""
+
+    code = "token_malformed"
+    reason = "jwt malformed"
+
+
+class TokenOpaque(TokenInvalid):
+    """An access token that only its issuer can read: the login asked for no audience."""
+
+    code = "token_opaque"
+
+
+class TokenAlgorithm(TokenInvalid):
+    """A JWT signed with an algorithm that this server does not accept."""
+
+    code = "token_algorithm"
+
+
+class TokenSignature(TokenInvalid):
+    """A JWT that no key of its issuer signed."""
+
+    code = "token_signature"
+
+
+class TokenWrongIssuer(TokenInvalid):
+    """A JWT of an issuer that this server does not know."""
+
+    code = "token_wrong_issuer"
+
+
+class TokenWrongAudience(TokenInvalid):
+    """A JWT that was made for another server."""
+
+    code = "token_wrong_audience"
+
+
+class TokenIsIdToken(TokenInvalid):
+    """An ID token where an access token belongs."""
+
+    code = "token_is_id_token"
+
+
+class TokenNotYetValid(TokenInvalid):
+    """A JWT from the future: a clock is wrong."""
+
+    code = "token_not_yet_valid"
+
+
+class IssuerUnavailable(MeshError):
+    """The issuer of a login can't be reached, or does not answer as an issuer does."""
+
+    code = "issuer_unavailable"
+
+
+class LoginNotConfigured(MeshError):
+    """This server has no issuer to log in at."""
+
+    code = "login_not_configured"
+
+
+class LoginRefused(MeshError):
+    """The issuer refused to hand out or renew a token."""
+
+    code = "login_refused"
+
+
+class RateLimited(MeshError):
+    """Too many requests of one kind, from one address, by one account or for one object."""
+
+    code = "rate_limited"
 
 
 class TokenNotFound(MeshError):
@@ -175,6 +257,90 @@ class KeyTooLarge(MeshError):
     """The value is over the limit."""
 
     code = "key_too_large"
+
+
+class VersionNotFound(MeshError):
+    """The key never had such a version."""
+
+    code = "version_not_found"
+
+
+class VersionDestroyed(MeshError):
+    """The version's value is gone for good."""
+
+    code = "version_destroyed"
+
+
+class VersionInUse(MeshError):
+    """The version is the current one, which can't be destroyed or rolled back to."""
+
+    code = "version_in_use"
+
+
+class IdempotencyMismatch(MeshError):
+    """An `Idempotency-Key` that was used for another request."""
+
+    code = "idempotency_mismatch"
+
+
+class GrantNotFound(MeshError):
+    """The caller gave no grant of that id."""
+
+    code = "grant_not_found"
+
+
+class GranteeNotFound(MeshError):
+    """Neither an account nor a token of this tenant has that id."""
+
+    code = "grantee_not_found"
+
+
+class GrantInsufficient(MeshError):
+    """The key is shared with the caller, but not for this."""
+
+    code = "grant_insufficient"
+
+
+class AccountNotFound(MeshError):
+    """The tenant has no such account."""
+
+    code = "account_not_found"
+
+
+class ServerIdentityMismatch(MeshError):
+    """The client means another server than this one; nothing was looked at."""
+
+    code = "server_identity_mismatch"
+
+
+class RecordExists(MeshError):
+    """Something is enrolled under this name already."""
+
+    code = "record_exists"
+
+
+class RecordSuperseded(MeshError):
+    """The record changed while an enrolment was under way."""
+
+    code = "record_superseded"
+
+
+class RecordNotFound(MeshError):
+    """Nothing is enrolled under this name for this principal."""
+
+    code = "record_not_found"
+
+
+class ChallengeUnusable(MeshError):
+    """A challenge or an enrolment that is unknown, expired, used, or another login's: they look the same."""
+
+    code = "challenge_unusable"
+
+
+class ProtocolUpgradeRequired(MeshError):
+    """An endpoint of a protocol that this server does not speak any more."""
+
+    code = "protocol_upgrade_required"
 
 
 class ModelNotFound(MeshError):
@@ -271,6 +437,12 @@ class DatabaseUnavailable(MeshError):
     """The database can't be used now."""
 
     code = "database_unavailable"
+
+
+class OutcomeUnknown(MeshError):
+    """The connection to the database was lost at the commit, and whether it happened could not be found out."""
+
+    code = "outcome_unknown"
 
 
 class StorageReadOnly(MeshError):

@@ -11,6 +11,7 @@ import structlog
 from starlette.routing import Route, Router
 
 from mesh_server import telemetry
+from mesh_server.accounts.acting import Acting
 from mesh_server.accounts.service import Accounts
 from mesh_server.asgi import (
     ANY,
@@ -32,8 +33,12 @@ from mesh_server.errors import (
     MeshError,
     MethodNotAllowed,
     RouteNotFound,
+    TokenMissing,
 )
 from mesh_server.ids import request_id
+
+#: Names the account that a service acts for (docs/adr/0050).
+ACT_AS = b"mesh-act-as"
 
 _log = structlog.get_logger("mesh.request")
 
@@ -77,12 +82,21 @@ class Guard:
 
     Args:
         endpoints: everything that is served.
-        accounts: verifies credentials.
+        accounts: verifies credentials; None where every endpoint is public.
+        acting: lets a service act for the account that `Mesh-Act-As` names; None where nobody can.
         allowed_hosts: lower-case host names that a request may name; `*` allows every one.
     """
 
-    def __init__(self, endpoints: Sequence[Endpoint], accounts: Accounts, *, allowed_hosts: frozenset[str]) -> None:
+    def __init__(
+        self,
+        endpoints: Sequence[Endpoint],
+        accounts: Accounts | None,
+        acting: Acting | None = None,
+        *,
+        allowed_hosts: frozenset[str],
+    ) -> None:
         self._accounts = accounts
+        self._acting = acting
         self._allowed_hosts = allowed_hosts
         self._seen_hosts: set[bytes] = set()
         paths: dict[str, dict[str, Endpoint]] = {}
@@ -176,7 +190,13 @@ class Guard:
     async def _authenticate(self, request: Request, endpoint: Endpoint) -> None:
         if endpoint.access == PUBLIC:
             return
-        principal = await self._accounts.authenticate(request.header(b"authorization"), request.header(b"x-api-key"))
+        if self._accounts is None:
+            raise TokenMissing("Nobody has an account here.")
+        verified = await self._accounts.authenticate(request.header(b"authorization"), request.header(b"x-api-key"))
+        principal = verified.within(request.request_id)
+        for_whom = request.header(ACT_AS)
+        if for_whom is not None and self._acting is not None:
+            principal = await self._acting.act_as(principal, for_whom.decode("latin-1").strip())
         if endpoint.access != ANY:
             principal.require(endpoint.access)
         request.principal = principal
@@ -202,8 +222,10 @@ async def _ignore(_message: Message) -> None:
 def _log_line(
     request: Request, endpoint: Endpoint | None, answer: Answer, failure: MeshError | None, started: float
 ) -> None:
-    write = _log.warning if answer.status >= 500 else _log.info
-    write(
+    level = "warning" if answer.status >= 500 else "info"
+    if not telemetry.writes(level):
+        return
+    getattr(_log, level)(
         "request",
         method=request.scope["method"],
         route=endpoint.path if endpoint else None,  # the pattern: a path may hold the name of a key

@@ -14,7 +14,23 @@ from mesh_server.asgi import PUBLIC, Endpoint
 _PARAMETER = re.compile(r"{(\w+)}")
 _EVERYWHERE = ("invalid_request", "host_not_allowed", "internal_error")
 _WITH_BODY = ("invalid_json", "body_too_large")
-_WITH_TOKEN = ("token_missing", "token_invalid", "token_expired", "token_revoked", "scope_missing")
+_WITH_TOKEN = (
+    "token_missing",
+    "token_invalid",
+    "token_expired",
+    "token_revoked",
+    "token_malformed",
+    "token_opaque",
+    "token_algorithm",
+    "token_signature",
+    "token_wrong_issuer",
+    "token_wrong_audience",
+    "token_is_id_token",
+    "token_not_yet_valid",
+    "scope_missing",
+    "issuer_unavailable",
+    "account_not_found",
+)
 
 
 class ErrorContent(msgspec.Struct):
@@ -37,7 +53,9 @@ class ErrorAnswer(msgspec.Struct):
 
 def document(endpoints: Sequence[Endpoint], *, server_url: str) -> dict[str, Any]:
     """Return the OpenAPI 3.1 document of the endpoints."""
-    types = [found for endpoint in endpoints for found in (endpoint.body, endpoint.answer) if found is not None]
+    endpoints = [endpoint for endpoint in endpoints if endpoint.listed]
+    used = [found for one in endpoints for found in (one.body, one.answer, one.error_answer)]
+    types = [found for found in used if found is not None]
     schemas, components = msgspec.json.schema_components(
         [*types, ErrorAnswer], ref_template="#/components/schemas/{name}"
     )
@@ -58,7 +76,11 @@ def document(endpoints: Sequence[Endpoint], *, server_url: str) -> dict[str, Any
         "components": {
             "schemas": components,
             "securitySchemes": {
-                "bearer": {"type": "http", "scheme": "bearer", "description": "An API token, `mesh_…`."},
+                "bearer": {
+                    "type": "http",
+                    "scheme": "bearer",
+                    "description": "A login's access token, or an API token, `mesh_…`.",
+                },
                 "apiKey": {"type": "apiKey", "in": "header", "name": "x-api-key"},
             },
         },
@@ -70,7 +92,7 @@ def _operation(endpoint: Endpoint, known: dict[int, Any]) -> dict[str, Any]:
         "summary": endpoint.summary,
         "operationId": _operation_id(endpoint),
         "parameters": _parameters(endpoint),
-        "responses": {str(endpoint.status): _answer(endpoint, known), **_errors(endpoint)},
+        "responses": {str(endpoint.status): _answer(endpoint, known), **_errors(endpoint, known)},
         "security": [] if endpoint.access == PUBLIC else [{"bearer": []}, {"apiKey": []}],
     }
     if endpoint.body is not None:
@@ -101,6 +123,16 @@ def _parameters(endpoint: Endpoint) -> list[dict[str, Any]]:
         }
         for parameter in endpoint.parameters
     ]
+    if endpoint.access != PUBLIC:
+        found.append(
+            {
+                "name": "Mesh-Act-As",
+                "in": "header",
+                "required": False,
+                "description": "The account to act for; asks for the scope `act-as`.",
+                "schema": {"type": "string"},
+            }
+        )
     return found
 
 
@@ -111,7 +143,11 @@ def _answer(endpoint: Endpoint, known: dict[int, Any]) -> dict[str, Any]:
     return answer
 
 
-def _errors(endpoint: Endpoint) -> dict[str, Any]:
+def _errors(endpoint: Endpoint, known: dict[int, Any]) -> dict[str, Any]:
+    if endpoint.error_answer is not None:
+        # A surface of another's making has its own statuses; what they mean is in its maker's documents.
+        content = {"application/json": {"schema": known[id(endpoint.error_answer)]}}
+        return {"default": {"description": "An error in this surface's own format", "content": content}}
     codes: Iterable[str] = (
         *endpoint.errors,
         *_EVERYWHERE,

@@ -12,14 +12,22 @@ from typing import Literal, get_args
 import msgspec
 import platformdirs
 
+from mesh_server.accounts.oidc.models import Issuer
+from mesh_server.accounts.settings import IssuerTable, read_issuers, read_leeway
 from mesh_server.addresses import check_url, host_of, is_loopback
 from mesh_server.chat.models import ChatSettings, LocalSettings, Provider
 from mesh_server.chat.settings import ProviderTable, RouteTable, read_fallbacks, read_providers
+from mesh_server.db.engine import CONNECTIONS
 from mesh_server.errors import StartupError
+from mesh_server.proofs.models import Rates
+from mesh_server.proofs.settings import rates
 from mesh_server.telemetry import LEVELS, LogFormat
+from mesh_server.vault.master import MasterKeySource
+from mesh_server.vault.models import DAY_US, RESTORE_WINDOW_US, VERSIONS_KEPT, Limits
 
 CONFIG_FILE = "mesh-server.toml"
 DEFAULT_PORT = 8750
+MOST_WORKERS = 256
 DEFAULT_LOCAL_MODEL = "qwen2.5-coder-0.5b-instruct"
 #: In the model folder: which model is in use, as `mesh-server model use` left it.
 IN_USE_FILE = "in-use"
@@ -43,8 +51,19 @@ class ConfigFile(msgspec.Struct, forbid_unknown_fields=True, kw_only=True):
     port: int | None = None
     public_url: str | None = None
     database_url: str | None = None
+    database_url_file: str | None = None
+    database_connections: int | None = None
+    workers: int | None = None
     data_dir: str | None = None
     master_key_file: str | None = None
+    zkp_root_file: str | None = None
+    zkp_record_limit: str | None = None
+    zkp_user_limit: str | None = None
+    zkp_address_limit: str | None = None
+    master_key_command: str | None = None
+    audit_head_file: str | None = None
+    versions_kept: int | None = None
+    restore_days: int | None = None
     server_id: str | None = None
     trusted_proxies: list[str] | None = None
     allowed_hosts: list[str] | None = None
@@ -57,6 +76,7 @@ class ConfigFile(msgspec.Struct, forbid_unknown_fields=True, kw_only=True):
     prices_file: str | None = None
     providers: list[ProviderTable] = []
     routes: list[RouteTable] = []
+    issuers: list[IssuerTable] = []
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -64,19 +84,31 @@ class Settings:
     """Everything the server was told. `repr` shows no secret.
 
     Attributes:
-        database_url: `sqlite:///` and an absolute path.
-        master_key: as given in the environment; None where `master_key_file` holds it.
+        database_url: `sqlite:///` and an absolute path, or `postgresql://…`, which may hold a password.
+        database_connections: to PostgreSQL, for each worker at the most.
+        workers: processes that serve.
+        zkp_root: as given in the environment; None where `zkp_root_file` holds it.
+        master: where the master key comes from.
+        audit_head_files: where the newest audit checkpoint is kept, the best place first.
         chat: providers, routes and models of chat.
         tls: certificate and key files, None for plain HTTP.
+        issuers: who may log people in; the first is the one that clients are told.
+        oidc_leeway_s: seconds by which an issuer's clock may differ from ours.
     """
 
     host: str
     port: int
     public_url: str
-    database_url: str
+    database_url: str = field(repr=False)
+    database_connections: int
+    workers: int
     data_dir: Path
-    master_key: str | None = field(repr=False)
-    master_key_file: Path
+    master: MasterKeySource
+    audit_head_files: tuple[Path, ...]
+    vault: Limits
+    zkp_root: str | None = field(repr=False)
+    zkp_root_file: Path
+    zkp_rates: Rates
     server_id: str
     trusted_proxies: tuple[str, ...]
     allowed_hosts: frozenset[str]
@@ -84,7 +116,14 @@ class Settings:
     log_level: str
     log_format: LogFormat
     chat: ChatSettings
+    issuers: tuple[Issuer, ...]
+    oidc_leeway_s: float
     config_file: Path | None
+
+    @property
+    def master_key_file(self) -> Path:
+        """The keyring file; used where the master key comes from nowhere else."""
+        return self.master.file
 
     @property
     def loopback_only(self) -> bool:
@@ -107,10 +146,10 @@ class _Sources:
         found = getattr(self._file, name, None)
         return str(found) if found is not None else default
 
-    def number(self, name: str, default: int, *, most: int) -> int:
+    def number(self, name: str, default: int, *, least: int = 0, most: int) -> int:
         text = self.text(name, str(default)) or ""
-        if not text.isdigit() or int(text) > most:
-            raise StartupError(f"MESH_{name.upper()} must be a whole number up to {most}, not {text!r}.")
+        if not text.isdigit() or not least <= int(text) <= most:
+            raise StartupError(f"MESH_{name.upper()} must be a whole number from {least} to {most}, not {text!r}.")
         return int(text)
 
     def switch(self, name: str) -> bool:
@@ -174,10 +213,25 @@ def load(flags: Mapping[str, object] | None = None, environment: Mapping[str, st
         host=host,
         port=port,
         public_url=public_url,
-        database_url=sources.text("database_url") or f"sqlite:///{data_dir / 'mesh.db'}",
+        database_url=_database_url(sources, file, data_dir),
+        database_connections=sources.number("database_connections", CONNECTIONS, least=2, most=1000),
+        workers=sources.number("workers", 1, least=1, most=MOST_WORKERS),
         data_dir=data_dir,
-        master_key=environment.get("MESH_MASTER_KEY") or None,
-        master_key_file=Path(sources.text("master_key_file") or data_dir / "master.key"),
+        master=MasterKeySource.choose(
+            data_dir / "master.key",
+            file=sources.text("master_key_file"),
+            text=environment.get("MESH_MASTER_KEY"),
+            passphrase=sources.secret("MESH_MASTER_KEY_PASSPHRASE"),
+            command=sources.text("master_key_command"),
+        ),
+        audit_head_files=_head_files(sources, data_dir),
+        vault=Limits(
+            versions_kept=sources.number("versions_kept", VERSIONS_KEPT, least=1, most=1_000),
+            restore_window_us=sources.number("restore_days", RESTORE_WINDOW_US // DAY_US, most=3_650) * DAY_US,
+        ),
+        zkp_root=environment.get("MESH_ZKP_ROOT") or None,
+        zkp_root_file=Path(sources.text("zkp_root_file") or data_dir / "zkp.root"),
+        zkp_rates=rates(sources.text),
         server_id=sources.text("server_id") or f"mesh:{public_host.strip('[]')}",
         trusted_proxies=sources.words("trusted_proxies"),
         allowed_hosts=frozenset({*LOOPBACK_NAMES, public_host, *(h.lower() for h in sources.words("allowed_hosts"))}),
@@ -185,6 +239,8 @@ def load(flags: Mapping[str, object] | None = None, environment: Mapping[str, st
         log_level=_one_of(sources, "log_level", tuple(LEVELS), "info"),
         log_format=_log_format(sources),
         chat=_chat(sources, environment, file, data_dir),
+        issuers=read_issuers(file.issuers, environment, sources.secret),
+        oidc_leeway_s=read_leeway(environment),
         config_file=path,
     )
 
@@ -218,6 +274,14 @@ def _public_url(sources: _Sources, host: str, port: int) -> str:
     return url
 
 
+def _head_files(sources: _Sources, data_dir: Path) -> tuple[Path, ...]:
+    """Return where the newest audit checkpoint is kept: beside the data folder, so that it survives its roll-back."""
+    named = sources.text("audit_head_file")
+    if named:
+        return (Path(named).absolute(),)
+    return data_dir.with_name(f"{data_dir.name}.audit-head"), data_dir / "audit-head"
+
+
 def _tls(sources: _Sources) -> tuple[Path, Path] | None:
     certificate, key = sources.text("tls_cert_file"), sources.text("tls_key_file")
     if not certificate and not key:
@@ -225,6 +289,11 @@ def _tls(sources: _Sources) -> tuple[Path, Path] | None:
     if not certificate or not key:
         raise StartupError("TLS needs both MESH_TLS_CERT_FILE and MESH_TLS_KEY_FILE.")
     return Path(certificate), Path(key)
+
+
+def _database_url(sources: _Sources, file: ConfigFile, data_dir: Path) -> str:
+    url = sources.secret("MESH_DATABASE_URL", file=None if file.database_url else file.database_url_file)
+    return url or file.database_url or f"sqlite:///{data_dir / 'mesh.db'}"
 
 
 def _one_of(sources: _Sources, name: str, choices: tuple[str, ...], default: str) -> str:

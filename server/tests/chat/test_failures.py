@@ -4,7 +4,7 @@ import asyncio
 
 import pytest
 
-from mesh_server.chat.upstream import pool
+from mesh_server.chat.upstream import direct
 
 from .upstream import ASK, MESH, OPENAI, SECRET, completion
 
@@ -73,7 +73,7 @@ async def test_a_provider_that_never_answers_is_given_up(mesh, upstream):
 
 
 async def test_an_answer_without_end_is_given_up(mesh, upstream, monkeypatch):
-    monkeypatch.setattr(pool.UpstreamAnswer.read, "__defaults__", (100_000,))
+    monkeypatch.setattr(direct.DirectAnswer.read, "__defaults__", (100_000,))
 
     async def script(exchange):
         await exchange.answer(200, completion("x" * 200_000))

@@ -134,7 +134,7 @@ def test_a_new_master_key_is_private_and_loads(tmp_path):
     path = tmp_path / "master.key"
     crypto.create_master_key(path)
     assert stat.S_IMODE(path.stat().st_mode) == 0o600
-    assert len(crypto.load_master_keys(None, path).current) == 32
+    assert len(crypto.read_master_key_file(path).current) == 32
 
 
 def test_a_master_key_is_never_overwritten(tmp_path):
@@ -152,7 +152,7 @@ def test_the_first_line_is_the_current_key(tmp_path):
     lines = ["# ours", "", base64.b64encode(first).decode() + "  # new", base64.b64encode(second).decode()]
     path.write_text("\n".join(lines))
     path.chmod(0o600)
-    keys = crypto.load_master_keys(None, path)
+    keys = crypto.read_master_key_file(path)
     assert keys.current == first
     assert [keys.get(name) for name in keys.ids] == [first, second]
     assert first.hex() not in repr(keys)
@@ -168,19 +168,19 @@ def test_a_file_without_a_proper_key_is_one_sentence(tmp_path, content):
     path.write_text(content, "utf-8")
     path.chmod(0o600)
     with pytest.raises(StartupError, match="master key") as caught:
-        crypto.load_master_keys(None, path)
+        crypto.read_master_key_file(path)
     assert not content.strip() or content.strip("# \n") not in str(caught.value)
 
 
 @pytest.mark.parametrize("text", ["", "x", base64.b64encode(bytes(16)).decode(), "ü" * 44])
 def test_a_variable_without_a_proper_key_is_one_sentence(tmp_path, text):
     with pytest.raises(StartupError, match="MESH_MASTER_KEY"):
-        crypto.load_master_keys(text, tmp_path / "unused")
+        crypto.read_master_keys(text, "MESH_MASTER_KEY")
 
 
 def test_a_missing_file_is_one_sentence(tmp_path):
     with pytest.raises(StartupError, match="master key"):
-        crypto.load_master_keys(None, tmp_path / "missing")
+        crypto.read_master_key_file(tmp_path / "missing")
 
 
 @pytest.mark.skipif(os.name == "nt", reason="POSIX permissions")
@@ -190,4 +190,4 @@ def test_a_file_that_others_can_read_is_refused(tmp_path, mode):
     crypto.create_master_key(path)
     path.chmod(mode)
     with pytest.raises(StartupError, match="chmod 600"):
-        crypto.load_master_keys(None, path)
+        crypto.read_master_key_file(path)

@@ -7,10 +7,12 @@ import pytest
 
 from mesh_server.accounts.models import SCOPES, Principal
 from mesh_server.db.engine import Database
+from mesh_server.db.scope import ServerWork
 from mesh_server.errors import StartupError, VaultDamaged
 from mesh_server.vault.keyring import Keyring
 from mesh_server.vault.models import NewValue
 from mesh_server.vault.service import Vault
+from mesh_server.vault.trail import open_audit
 
 ANN = Principal("default", "ann", None, SCOPES)
 SECRET = NewValue(value=b"secret", is_text=True)
@@ -23,8 +25,8 @@ def key_file(path, *keys):
 
 
 @pytest.fixture
-async def database(tmp_path):
-    opened = await Database.open(f"sqlite:///{tmp_path / 'mesh.db'}")
+async def database(database_url):
+    opened = await Database.open(database_url)
     yield opened
     await opened.close()
 
@@ -33,6 +35,10 @@ async def checked(database, path):
     keyring = Keyring.load(None, path)
     await keyring.check(database)
     return keyring
+
+
+def vault_on(database, keyring):
+    return Vault(database, keyring, open_audit(database, keyring, None))
 
 
 async def test_another_master_key_is_told_by_its_name(database, tmp_path):
@@ -52,16 +58,16 @@ async def test_a_damaged_canary_is_told(database, tmp_path):
     async def damage(tx):
         await tx.execute(update(keks).values(canary=b"MSHE" + bytes(200)))
 
-    await database.write(damage)
+    await database.write(damage, ServerWork.MASTER_KEY)
     with pytest.raises(StartupError, match="damaged"):
         await checked(database, path)
 
 
 async def test_an_earlier_key_opens_what_it_sealed_and_the_new_one_seals(database, tmp_path):
     old, new = os.urandom(32), os.urandom(32)
-    await Vault(database, await checked(database, key_file(tmp_path / "one", old))).put(ANN, "a", SECRET)
+    await vault_on(database, await checked(database, key_file(tmp_path / "one", old))).put(ANN, "a", SECRET)
     both = await checked(database, key_file(tmp_path / "two", new, old))
-    assert (await Vault(database, both).get(ANN, "a")).value == b"secret"
+    assert (await vault_on(database, both).get(ANN, "a")).value == b"secret"
 
 
 async def test_a_master_key_that_is_missing_from_the_ring_is_told(database, tmp_path):
@@ -83,12 +89,11 @@ async def test_a_keyring_that_was_not_checked_gives_no_key(tmp_path):
         Keyring.load(None, key_file(tmp_path / "one", os.urandom(32))).subkey("x")
 
 
-async def test_servers_that_start_together_agree(tmp_path):
+async def test_servers_that_start_together_agree(tmp_path, database_url):
     import asyncio
 
     path = key_file(tmp_path / "one", os.urandom(32))
-    url = f"sqlite:///{tmp_path / 'mesh.db'}"
-    databases = [await Database.open(url) for _ in range(3)]
+    databases = [await Database.open(database_url) for _ in range(3)]
     rings = await asyncio.gather(*(checked(database, path) for database in databases))
     assert len({ring.subkey("x") for ring in rings}) == 1
     for database in databases:

@@ -19,9 +19,12 @@ if TYPE_CHECKING:
         list_keys,
         restore_key,
         store_key,
+        store_key_zkp,
+        verify_key,
     )
     from mesh._stream import AsyncStream, Stream
     from mesh.async_client import AsyncMeshClient
+    from mesh.auto_refresh_client import AutoRefreshMeshClient
     from mesh.client import MeshClient
     from mesh.errors import (
         AuthenticationError,
@@ -30,19 +33,23 @@ if TYPE_CHECKING:
         ConnectionFailed,
         DeadlineExceeded,
         InvalidRequest,
+        LoginFailed,
         MeshError,
         NotFoundError,
         PermissionDenied,
         ProviderError,
         RateLimited,
         ServerError,
+        SessionEnded,
         StreamTruncated,
     )
-    from mesh.results import ChatChunk, ChatResult, DeletedKey, Result, StoredKey, Usage
+    from mesh.keys.zkp import Ksf
+    from mesh.results import ChatChunk, ChatResult, DeletedKey, EnrolledKey, Result, StoredKey, Usage, VerifiedKey
 
 _HOME = {
     "MeshClient": "client",
     "AsyncMeshClient": "async_client",
+    "AutoRefreshMeshClient": "auto_refresh_client",
     "Stream": "_stream",
     "AsyncStream": "_stream",
     "Result": "results",
@@ -51,8 +58,13 @@ _HOME = {
     "Usage": "results",
     "StoredKey": "results",
     "DeletedKey": "results",
+    "EnrolledKey": "results",
+    "VerifiedKey": "results",
+    "Ksf": "keys.zkp",
     "MeshError": "errors",
     "AuthenticationError": "errors",
+    "LoginFailed": "errors",
+    "SessionEnded": "errors",
     "PermissionDenied": "errors",
     "InvalidRequest": "errors",
     "NotFoundError": "errors",
@@ -70,12 +82,15 @@ _HOME = {
     "list_keys": "_module",
     "delete_key": "_module",
     "restore_key": "_module",
+    "store_key_zkp": "_module",
+    "verify_key": "_module",
 }
 
 __all__ = [
     "AsyncMeshClient",
     "AsyncStream",
     "AuthenticationError",
+    "AutoRefreshMeshClient",
     "ChatChunk",
     "ChatResult",
     "ConfigurationError",
@@ -83,7 +98,10 @@ __all__ = [
     "ConnectionFailed",
     "DeadlineExceeded",
     "DeletedKey",
+    "EnrolledKey",
     "InvalidRequest",
+    "Ksf",
+    "LoginFailed",
     "MeshClient",
     "MeshError",
     "NotFoundError",
@@ -92,10 +110,12 @@ __all__ = [
     "RateLimited",
     "Result",
     "ServerError",
+    "SessionEnded",
     "StoredKey",
     "Stream",
     "StreamTruncated",
     "Usage",
+    "VerifiedKey",
     "__version__",
     "chat",
     "delete_key",
@@ -103,6 +123,8 @@ __all__ = [
     "list_keys",
     "restore_key",
     "store_key",
+    "store_key_zkp",
+    "verify_key",
 ]
 
 

@@ -6,8 +6,14 @@ from dataclasses import dataclass
 from typing import Any
 
 from mesh import _config, _debug, _requests
+from mesh._account import Account
 from mesh._defaults import Defaults
-from mesh._send import Found
+from mesh._register import Registration
+from mesh._send import Found, Ready
+from mesh.auth.order import Credentials
+from mesh.auth.overrides import overrides
+from mesh.auth.ports import callback_ports
+from mesh.auth.terminal import interactive
 from mesh.errors import MeshError
 
 
@@ -35,6 +41,11 @@ class BaseClient:
         original_response: bool = False,
         debug: bool | None = None,
         allow_insecure: bool = False,
+        client_id: str | None = None,
+        client_secret: str | None = None,
+        audience: str | None = None,
+        auth0_domain: str | None = None,
+        auto_refresh: bool | None = None,
     ) -> None:
         _requests.check_timeout(timeout)
         if max_retries is not None and (not isinstance(max_retries, int) or max_retries < 0):
@@ -42,31 +53,48 @@ class BaseClient:
         self._raise_on_error = raise_on_error
         self._original_response = original_response
         self._defaults = Defaults()
+        self._account = Account()
+        self._registration = Registration()
+        env = os.environ
+        ports = callback_ports(env)
         # What is wrong with the surroundings is told by the calls, in the way that they tell every failure.
         self._found: Found
         try:
-            self._found = _config.load(
+            config = _config.load(
                 server_url=server_url,
                 auth_token=auth_token,
                 profile=profile,
                 timeout=timeout,
                 max_retries=max_retries,
                 allow_insecure=allow_insecure,
+                may_ask=interactive(),
             )
         except MeshError as problem:
             self._found = problem
+        else:
+            credentials = Credentials(
+                config,
+                overrides(
+                    env, domain=auth0_domain, client_id=client_id, client_secret=client_secret, audience=audience
+                ),
+                ports=ports,
+                auto_refresh=_config.is_true(env, "AUTO_REFRESH", default=True)
+                if auto_refresh is None
+                else auto_refresh,
+            )
+            self._found = Ready(config, credentials)
         if debug if debug is not None else _config.is_true(os.environ, "DEBUG"):
             _debug.enable()
 
     def __repr__(self) -> str:
         """Return where it goes; nothing of the login."""
-        where = self._found.server_url if isinstance(self._found, _config.Config) else self._found.code
+        where = self._found.config.server_url if isinstance(self._found, Ready) else self._found.code
         return f"<{type(self).__name__} {where}>"
 
     @property
     def configured(self) -> bool:
-        """Whether a server and a login for it were found."""
-        return not isinstance(self._found, MeshError)
+        """Whether a server was found, and no call has missed a login for it."""
+        return isinstance(self._found, Ready) and not self._found.credentials.missing
 
     def set_default_model(self, provider: str, model: str) -> None:
         """Make a model the default of a provider, for this client.
@@ -94,7 +122,9 @@ class BaseClient:
         )
         found = self._found
         env, profile = (
-            (os.environ, _config.Profile()) if isinstance(found, MeshError) else (found.environment, found.profile)
+            (os.environ, _config.Profile())
+            if isinstance(found, MeshError)
+            else (found.config.environment, found.config.profile)
         )
         model, provider = self._defaults.choose(model, provider, env, profile)
         return ChatCall(

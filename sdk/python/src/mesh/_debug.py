@@ -33,3 +33,17 @@ def note(request: Request, told: object, started: float) -> None:
         outcome = f"{told.status} {told.headers.get('x-request-id', '-')}" if isinstance(told, Reply) else repr(told)
         spent = (time.monotonic() - started) * 1000
         logger.debug("%s %s -> %s in %.0f ms", request.method, request.route, outcome, spent)
+
+
+def tell(text: str, *arguments: object) -> None:
+    """Log at DEBUG, if somebody can be listening."""
+    logging: Any = sys.modules.get("logging")
+    if logging is not None:
+        logging.getLogger(NAME).debug(text, *arguments)
+
+
+def warn(text: str, *arguments: object) -> None:
+    """Log a warning; where a program has set up no logging, it goes to stderr."""
+    import logging  # noqa: PLC0415 - seldom
+
+    logging.getLogger(NAME).warning(text, *arguments)

@@ -6,7 +6,9 @@ from datetime import datetime
 from typing import Any
 
 from mesh import _answers, _requests
-from mesh._send import Found, Plan, send
+from mesh._plan import Plan
+from mesh._register import Registration, before_chat
+from mesh._send import Found, send
 from mesh._transport import Reply
 from mesh.errors import NotFoundError
 from mesh.results import ChatResult, DeletedKey, StoredKey
@@ -25,27 +27,37 @@ class KeyArguments:
 
 
 def chat(
-    found: Found, request: _requests.Request, timeout: float | None, *, original: bool
+    found: Found,
+    registration: Registration,
+    request: _requests.Request,
+    timeout: float | None,
+    *,
+    original: bool,
 ) -> Plan[ChatResult | dict[str, Any]]:
     """Chat, and return the whole answer."""
-    reply = yield from send(found, request, timeout)
-    body = _answers.read(reply)
+    left = yield from before_chat(found, registration, timeout)
+    body = _answers.read(reply := (yield from send(found, request, left)))
     if original:
         return _answers.original(body)
     return _answers.chat_result(body, status=reply.status, request_id=reply.headers.get("x-request-id"))
 
 
-def open_stream(found: Found, request: _requests.Request, timeout: float | None) -> Plan[Reply]:
+def open_stream(
+    found: Found, registration: Registration, request: _requests.Request, timeout: float | None
+) -> Plan[Reply]:
     """Begin a streamed chat, and return the reply that has the stream."""
+    yield from before_chat(found, registration, timeout)  # of a stream the timeout is a silence, not a sum
     reply = yield from send(found, request, timeout)
     if reply.stream is None:
         raise _answers.failure(reply)
     return reply
 
 
-def store_key(found: Found, name: str, value: str | bytes, arguments: KeyArguments) -> Plan[StoredKey]:
-    """Store a key."""
-    request = _requests.store_key(
+def store_request(
+    name: str, value: str | bytes, arguments: KeyArguments, *, provable: str | None = None
+) -> _requests.Request:
+    """Return the request that stores a key."""
+    return _requests.store_key(
         name,
         value,
         user_id=arguments.user_id,
@@ -54,7 +66,15 @@ def store_key(found: Found, name: str, value: str | bytes, arguments: KeyArgumen
         expires_at=arguments.expires_at,
         if_rev=arguments.if_rev,
         if_absent=arguments.if_absent,
+        provable=provable,
     )
+
+
+def store_key(
+    found: Found, name: str, value: str | bytes, arguments: KeyArguments, *, provable: str | None = None
+) -> Plan[StoredKey]:
+    """Store a key; `provable` names the enrolment that is of this value."""
+    request = store_request(name, value, arguments, provable=provable)
     return _answers.stored_key((yield from send(found, request, None)))
 
 
@@ -78,6 +98,18 @@ def list_keys(found: Found, user_id: str | None, prefix: str | None, tag: tuple[
         page, cursor = _answers.key_names((yield from send(found, request, None)))
         names += page
         if not cursor:
+            return names
+
+
+def list_provable_keys(found: Found, user_id: str | None) -> Plan[list[str]]:
+    """List the names that can be verified, page after page."""
+    names: list[str] = []
+    after: str | None = None
+    while True:
+        request = _requests.list_records(user_id=user_id, after=after)
+        page, after = _answers.record_names((yield from send(found, request, None)))
+        names += page
+        if not after:
             return names
 
 

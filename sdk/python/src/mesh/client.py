@@ -1,26 +1,25 @@
 """The client: one login for every model, and the keys in the vault."""
 
-import time
 from collections.abc import Mapping, Sequence
 from datetime import datetime
 from types import TracebackType
 from typing import Any, Literal, Self, TypeVar, overload
 
 from mesh import _operations
-from mesh._base import BaseClient
 from mesh._operations import KeyArguments
+from mesh._plan import Plan, drive
 from mesh._requests import Messages
-from mesh._send import Attempt, Plan, Told
 from mesh._stream import Stream
-from mesh._transport import HTTPTransport, SyncTransport, TransportFailure
+from mesh._transport import HTTPTransport, SyncTransport
 from mesh.errors import MeshError
+from mesh.keys.methods import ProofMethods
 from mesh.results import ChatResult, DeletedKey, Result, StoredKey
 
 T = TypeVar("T")
 R = TypeVar("R", bound=Result)
 
 
-class MeshClient(BaseClient):
+class MeshClient(ProofMethods):
     """Talks to a Mesh server. Use it from as many threads as you like.
 
     Methods whose result is a mapping report failure in it: `success`, `error`, `troubleshooting`, `code`. Methods with
@@ -28,7 +27,7 @@ class MeshClient(BaseClient):
 
     Args:
         server_url: the server; default: MESH_API_URL, then the profile that `mesh-server dev` or a login left.
-        auth_token: the login; default: MESH_AUTH_TOKEN, then the profile's.
+        auth_token: a token; default: MESH_AUTH_TOKEN, then the login stored for the server, then the profile's token.
         profile: a name in the profile file; default: MESH_PROFILE, then the file's own default.
         timeout: seconds for each call, over all tries; default: MESH_TIMEOUT, then 600 for a chat and 60 for the rest.
         max_retries: further tries of a call that surely was not executed; default: MESH_MAX_RETRIES, then 2.
@@ -36,6 +35,10 @@ class MeshClient(BaseClient):
         original_response: return the provider's own body from `chat`, unchanged.
         debug: log calls, without their content, to stderr; default: DEBUG.
         allow_insecure: accept http:// to other machines than this one.
+        client_id, client_secret, audience, auth0_domain: how to log in, in place of what the server says; default:
+            AUTH0_CLIENT_ID, AUTH0_CLIENT_SECRET, AUTH0_AUDIENCE, AUTH0_DOMAIN.
+        auto_refresh: renew a stored login before it ends, and once when the server refuses it; default: AUTO_REFRESH,
+            then true. A token that was given is never renewed.
         transport: what sends requests; for tests and for other HTTP libraries.
 
     Raises:
@@ -54,6 +57,11 @@ class MeshClient(BaseClient):
         original_response: bool = False,
         debug: bool | None = None,
         allow_insecure: bool = False,
+        client_id: str | None = None,
+        client_secret: str | None = None,
+        audience: str | None = None,
+        auth0_domain: str | None = None,
+        auto_refresh: bool | None = None,
         transport: SyncTransport | None = None,
     ) -> None:
         super().__init__(
@@ -66,6 +74,11 @@ class MeshClient(BaseClient):
             original_response=original_response,
             debug=debug,
             allow_insecure=allow_insecure,
+            client_id=client_id,
+            client_secret=client_secret,
+            audience=audience,
+            auth0_domain=auth0_domain,
+            auto_refresh=auto_refresh,
         )
         self._transport: SyncTransport = transport if transport is not None else HTTPTransport()
 
@@ -198,13 +211,13 @@ class MeshClient(BaseClient):
         )
         if stream:
             try:
-                reply = self._run(_operations.open_stream(self._found, call.request, call.timeout))
+                reply = self._run(_operations.open_stream(self._found, self._registration, call.request, call.timeout))
             except MeshError as problem:
                 if self._raise_on_error:
                     raise
                 return Stream(None, problem)
             return Stream(reply, original=call.original)
-        plan = _operations.chat(self._found, call.request, call.timeout, original=call.original)
+        plan = _operations.chat(self._found, self._registration, call.request, call.timeout, original=call.original)
         return self._report(plan, ChatResult)
 
     def store_key(
@@ -218,6 +231,7 @@ class MeshClient(BaseClient):
         expires_at: datetime | None = None,
         if_rev: int | None = None,
         if_absent: bool = False,
+        provable: bool = False,
     ) -> StoredKey:
         """Store a value under a name, as a new version where the name is there.
 
@@ -230,6 +244,8 @@ class MeshClient(BaseClient):
             expires_at: when it stops to be; with a time zone.
             if_rev: only if the key is at this `rev`.
             if_absent: only if there is no such key.
+            provable: enrol the value, too, so that `verify_key` can check it. Should that fail after the value was
+                stored, the result is the failure, and its `details` say so: `stored`, `version` and `rev`.
 
         Returns:
             What is known of the key then, or the failure.
@@ -238,6 +254,11 @@ class MeshClient(BaseClient):
             TypeError, ValueError: if the call is wrong; never with the value in the message.
         """
         arguments = KeyArguments(user_id, tags, note, expires_at, if_rev, if_absent)
+        if provable:
+            from mesh.keys import zkp  # noqa: PLC0415 - only a proof needs its arithmetic
+
+            plan = zkp.store_provable(self._found, self._account, key_name, key_value, arguments)
+            return self._report(plan, StoredKey)
         return self._report(_operations.store_key(self._found, key_name, key_value, arguments), StoredKey)
 
     def get_key(self, key_name: str, user_id: str | None = None) -> str | bytes | None:
@@ -296,18 +317,4 @@ class MeshClient(BaseClient):
 
     def _run(self, plan: Plan[T]) -> T:
         """Do what the plan asks for until it has its result."""
-        told: Told = None
-        while True:
-            try:
-                step = plan.send(told)
-            except StopIteration as finished:
-                result: T = finished.value
-                return result
-            told = None
-            if isinstance(step, Attempt):
-                try:
-                    told = self._transport.send(step.request)
-                except TransportFailure as problem:
-                    told = problem
-            else:
-                time.sleep(step.seconds)
+        return drive(plan, self._transport)

@@ -1,6 +1,7 @@
 """Tables and plain records of accounts."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from typing import Self
 
 from sqlalchemy import Column, Integer, LargeBinary, String, Table, Text
 
@@ -29,6 +30,16 @@ users = Table(
     Column("created_at", Integer, nullable=False),
 )
 
+identities = Table(
+    "identities",
+    metadata,
+    Column("tenant_id", String(128), primary_key=True),
+    Column("issuer", String(512), primary_key=True),
+    Column("subject", String(255), primary_key=True),
+    Column("user_id", String(36), nullable=False),
+    Column("created_at", Integer, nullable=False),
+)
+
 api_tokens = Table(
     "api_tokens",
     metadata,
@@ -42,6 +53,7 @@ api_tokens = Table(
     Column("created_at", Integer, nullable=False),
     Column("expires_at", Integer),
     Column("revoked_at", Integer),
+    Column("mac", LargeBinary),
 )
 
 
@@ -66,6 +78,8 @@ class Principal:
         scopes: what this credential may do.
         email: for display only; never an identity.
         expires_at: when the credential ends, in microseconds since 1970; None for never.
+        acting: the account whose credential it is, where it acts for another one; else None.
+        request_id: the request that it came with; empty outside of one.
     """
 
     tenant_id: str
@@ -74,6 +88,17 @@ class Principal:
     scopes: frozenset[str]
     email: str | None = None
     expires_at: int | None = None
+    acting: str | None = None
+    request_id: str = ""
+
+    @property
+    def actor_id(self) -> str:
+        """The account whose credential it is."""
+        return self.acting or self.account_id
+
+    def within(self, request_id: str) -> Self:
+        """Return the same principal in a request."""
+        return replace(self, request_id=request_id)
 
     @property
     def account(self) -> Account:
@@ -88,6 +113,17 @@ class Principal:
         """
         if scope not in self.scopes:
             raise ScopeMissing(f"This token may not do that: it lacks the scope `{scope}`.")
+
+    def require_management(self) -> None:
+        """Let through only who may hand on what the account has: a login, or a token with the scope `admin`.
+
+        So whoever finds a lesser token can't outlive its revocation.
+
+        Raises:
+            ScopeMissing: naming the scope.
+        """
+        if self.token_id is not None or self.acting is not None:
+            self.require("admin")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -1,12 +1,15 @@
 """Who is calling: verifies API tokens, makes and revokes them, and knows the accounts they belong to."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from datetime import datetime
+from secrets import compare_digest
+from typing import Any
 
 from sqlalchemy import bindparam, insert, or_, select, update
 
 from mesh_protocol.wire import API_TOKEN_PREFIX
 from mesh_server.accounts import tokens
+from mesh_server.accounts.identities import account_of
 from mesh_server.accounts.models import (
     EVERYDAY_SCOPES,
     SCOPES,
@@ -17,9 +20,14 @@ from mesh_server.accounts.models import (
     tenants,
     users,
 )
+from mesh_server.accounts.oidc.issuers import Issuers
+from mesh_server.audit.chain import fields
+from mesh_server.audit.models import Actor, Operator
+from mesh_server.audit.service import Audit
 from mesh_server.db.changes import bump
 from mesh_server.db.engine import Database
 from mesh_server.db.schema import Row, Transaction
+from mesh_server.db.scope import ServerWork, Tenant
 from mesh_server.errors import (
     InvalidRequest,
     ScopeMissing,
@@ -28,6 +36,7 @@ from mesh_server.errors import (
     TokenMissing,
     TokenNotFound,
     TokenRevoked,
+    VaultDamaged,
 )
 from mesh_server.ids import microseconds, now_us, uuid7
 
@@ -37,19 +46,17 @@ DEFAULT_TENANT = "default"
 LOCAL_USER = "local"
 #: Live API tokens that one account may have.
 MOST_TOKENS = 200
+#: How long a token lives that a login makes without saying how long, in microseconds.
+_LOGINS_TOKEN_US = 90 * 86_400 * 1_000_000
 #: Verified tokens that are kept in memory.
 _MOST_WARM = 10_000
 
+_COLUMNS = ("tenant_id", "id", "user_id", "hash", "name", "hint", "scopes", "created_at", "expires_at")
+#: What the row's `mac` covers.
+SEALED_COLUMNS = (*_COLUMNS, "revoked_at")
+_SEALED = tuple(api_tokens.c[name] for name in SEALED_COLUMNS)
 _BY_HASH = (
-    select(
-        api_tokens.c.tenant_id,
-        api_tokens.c.id,
-        api_tokens.c.user_id,
-        api_tokens.c.scopes,
-        api_tokens.c.expires_at,
-        api_tokens.c.revoked_at,
-        users.c.email,
-    )
+    select(*_SEALED, api_tokens.c.mac, users.c.email)
     .join(users, (users.c.tenant_id == api_tokens.c.tenant_id) & (users.c.id == api_tokens.c.user_id))
     .where(api_tokens.c.hash == bindparam("hash_"))
 )
@@ -70,17 +77,12 @@ _LIST = (
     .where(_OWN, _LIVE)
     .order_by(api_tokens.c.id)
 )
-_ADD = insert(api_tokens).values(
-    {
-        column: bindparam(f"{column}_")
-        for column in ("tenant_id", "id", "user_id", "hash", "name", "hint", "scopes", "created_at", "expires_at")
-    }
-)
-_ONE = select(api_tokens.c.id).where(_OWN, api_tokens.c.id == bindparam("id_"))
+_ADD = insert(api_tokens).values({name: bindparam(f"{name}_") for name in (*_COLUMNS, "mac")})
+_ONE = select(*_SEALED, api_tokens.c.mac).where(_OWN, api_tokens.c.id == bindparam("id_"))
 _REVOKE = (
     update(api_tokens)
     .where(_OWN, api_tokens.c.id == bindparam("id_"), api_tokens.c.revoked_at.is_(None))
-    .values(revoked_at=bindparam("now_"))
+    .values(revoked_at=bindparam("now_"), mac=bindparam("mac_"))
 )
 _ANY_LIVE = select(api_tokens.c.id).where(_LIVE).limit(1)
 _TENANT = select(tenants.c.tenant_id).where(tenants.c.tenant_id == bindparam("tenant_"))
@@ -97,12 +99,22 @@ class Accounts:
     Args:
         database: where they are.
         hash_token: a keyed hash of 32 bytes. Keyed, so that someone who can write to the database but lacks the
-            master key can't put a token of his own there.
+            master key can't put a token of his own there, nor widen the scopes of one.
+        audit: the trail that changes of accounts and tokens are written to.
+        issuers: whose logins are accepted; none by default.
     """
 
-    def __init__(self, database: Database, hash_token: Callable[[bytes], bytes]) -> None:
+    def __init__(
+        self,
+        database: Database,
+        hash_token: Callable[[bytes], bytes],
+        audit: Audit,
+        issuers: Issuers | None = None,
+    ) -> None:
         self._database = database
+        self._audit = audit
         self._hash = hash_token
+        self.issuers = issuers or Issuers()
         self._warm: dict[bytes, Principal] = {}
         self._forgotten = 0
 
@@ -116,16 +128,18 @@ class Accounts:
             x_api_key: the header `x-api-key`, used where there is no other.
 
         Raises:
-            TokenMissing, TokenInvalid, TokenExpired, TokenRevoked: which of them, and nothing of what was presented.
+            TokenInvalid: the class of it that says why, and nothing of what was presented.
+            IssuerUnavailable: if the issuer of a login can't be reached and its keys are not known.
         """
         token = _credential(authorization, x_api_key)
-        if not tokens.is_well_formed(token):
-            raise TokenInvalid(_shape_problem(token))
         # The lookup is by a keyed hash: how long it takes tells nothing about a token that would have matched.
         digest = self._hash(token.encode())
         principal = self._warm.get(digest)
         if principal is None:
-            principal = await self._look_up(digest)
+            if token.startswith(API_TOKEN_PREFIX) or self.issuers.first is None:
+                principal = await self._look_up(token, digest)
+            else:
+                principal = await self._log_in(token, digest)
         if principal.expires_at is not None and principal.expires_at <= now_us():
             raise TokenExpired("This token has expired.")
         return principal
@@ -135,24 +149,50 @@ class Accounts:
         self._forgotten += 1
         self._warm.clear()
 
-    async def _look_up(self, digest: bytes) -> Principal:
+    async def _log_in(self, token: str, digest: bytes) -> Principal:
+        asked = self._forgotten
+        claims = await self.issuers.verify(token)
+        account, email = await account_of(self._database, self._audit, claims)
+        scopes = EVERYDAY_SCOPES | {"admin"} if claims.subject in claims.issuer.admins else EVERYDAY_SCOPES
+        principal = Principal(account.tenant_id, account.account_id, None, scopes, email, claims.expires_at)
+        self._keep(asked, digest, principal)
+        return principal
+
+    async def _look_up(self, token: str, digest: bytes) -> Principal:
+        if not tokens.is_well_formed(token):
+            raise TokenInvalid(_shape_problem(token))
         asked = self._forgotten
 
         async def work(tx: Transaction) -> Row | None:
             return await tx.one(_BY_HASH, hash_=digest)
 
-        row = await self._database.read(work)
+        row = await self._database.read(work, ServerWork.TOKEN_LOOKUP)
         if row is None:
             raise TokenInvalid("This server did not issue this token, or issued it for another data folder.")
-        tenant_id, name, user_id, scopes, expires_at, revoked_at, email = row
+        *sealed, mac, email = row
+        if not self.is_genuine(sealed, mac):
+            raise VaultDamaged("The record of a token was changed by another program than this server.")
+        tenant_id, name, user_id, _, _, _, scopes, _, expires_at, revoked_at = sealed
         if revoked_at is not None:
             raise TokenRevoked("This token was revoked.")
         principal = Principal(tenant_id, user_id, name, frozenset(scopes.split()), email, expires_at)
-        if asked == self._forgotten:  # else it was revoked, perhaps, between the read and now
-            if len(self._warm) >= _MOST_WARM:
-                self._warm.clear()
-            self._warm[digest] = principal
+        self._keep(asked, digest, principal)
         return principal
+
+    def _keep(self, asked: int, digest: bytes, principal: Principal) -> None:
+        if asked != self._forgotten:
+            return  # it was revoked, perhaps, between the read and now
+        if len(self._warm) >= _MOST_WARM:
+            self._warm.clear()
+        self._warm[digest] = principal
+
+    def is_genuine(self, sealed: Sequence[Any], mac: bytes | None) -> bool:
+        """Return whether this server wrote a token's row: its scopes, its owner, its expiry."""
+        return mac is not None and compare_digest(mac, self._seal(sealed))
+
+    def _seal(self, sealed: Sequence[Any]) -> bytes:
+        # No token begins as these fields do, so one key serves both hashes.
+        return self._hash(fields("MESH-ROW-V01/api_tokens", *sealed))
 
     # --- tokens ---
 
@@ -162,13 +202,15 @@ class Accounts:
         """Make a token for the caller's own account, from what the caller is allowed.
 
         A token that may issue others must say so by the scope `admin`, so that whoever finds a lesser one can't
-        outlive its revocation.
+        outlive its revocation. A login issues tokens that outlive it: it lives for an hour, and what it leaves behind
+        is listed, and revoked, one by one (docs/adr/0010).
 
         Args:
             principal: who is calling.
             name: what it is for.
             scopes: a subset of the caller's; None for the everyday ones among them.
-            expires_at: microseconds since 1970, not after the caller's own credential; None for as long as that.
+            expires_at: microseconds since 1970, not after the caller's own API token; None for as long as that, or
+                from a login for 90 days.
 
         Returns:
             The token's text, which can't be had again, and its record.
@@ -177,17 +219,17 @@ class Accounts:
             ScopeMissing: if the caller lacks a scope, or may issue none at all.
             InvalidRequest: if a scope is unknown or the moment is in the past or too late.
         """
-        _require_management(principal)
+        principal.require_management()
         scopes = principal.scopes & EVERYDAY_SCOPES if scopes is None else scopes
         beyond = sorted(scopes - principal.scopes)
         if beyond:
             raise ScopeMissing(f"This token lacks the scope `{beyond[0]}` and can't hand it on.")
-        limit = principal.expires_at
+        limit = principal.expires_at if principal.token_id is not None else None
         if expires_at is None:
-            expires_at = limit
+            expires_at = limit if principal.token_id is not None else now_us() + _LOGINS_TOKEN_US
         elif limit is not None and expires_at > limit:
             raise InvalidRequest("`expires_at` is after the expiry of the credential that asks.")
-        return await self._insert(principal.account, name=name, scopes=scopes, expires_at=expires_at)
+        return await self._insert(principal, name=name, scopes=scopes, expires_at=expires_at)
 
     async def create_token(
         self, account: Account, *, name: str, scopes: frozenset[str] = SCOPES, expires_at: datetime | None = None
@@ -198,7 +240,8 @@ class Accounts:
             InvalidRequest: if a scope is unknown or the moment is in the past.
         """
         moment = None if expires_at is None else microseconds(expires_at)
-        token, _ = await self._insert(account, name=name, scopes=scopes, expires_at=moment)
+        operator = Operator(account.tenant_id, account.account_id)
+        token, _ = await self._insert(operator, name=name, scopes=scopes, expires_at=moment)
         return token
 
     async def list_tokens(self, principal: Principal) -> list[TokenRecord]:
@@ -217,7 +260,7 @@ class Accounts:
                 expires_at=row[5],
                 revoked_at=row[6],
             )
-            for row in await self._database.read(work)
+            for row in await self._database.read(work, principal)
         ]
 
     async def revoke_token(self, principal: Principal, token_id: str) -> None:
@@ -230,17 +273,22 @@ class Accounts:
             ScopeMissing: if it is another than the one that asks and that one may not manage tokens.
         """
         if token_id != principal.token_id:
-            _require_management(principal)
+            principal.require_management()
+        if not token_id.isprintable():  # PostgreSQL refuses U+0000 where SQLite finds nothing
+            raise TokenNotFound("You have no such token.")
 
         own = {"tenant_": principal.tenant_id, "user_": principal.account_id, "id_": token_id}
 
         async def work(tx: Transaction) -> None:
-            if await tx.one(_ONE, **own) is None:
+            row = await tx.one(_ONE, **own)
+            if row is None:
                 raise TokenNotFound("You have no such token.")
-            if await tx.execute(_REVOKE, **own, now_=now_us()):
+            now = now_us()
+            if await tx.execute(_REVOKE, **own, now_=now, mac_=self._seal([*row[: len(_COLUMNS)], now])):
                 await bump(tx)
+                await self._audit.record(tx, principal, "token.revoked", token_id)
 
-        await self._database.write(work)
+        await self._database.write(work, principal)
         self.forget()
 
     async def has_any_token(self) -> bool:
@@ -249,10 +297,10 @@ class Accounts:
         async def work(tx: Transaction) -> bool:
             return await tx.one(_ANY_LIVE, now_=now_us()) is not None
 
-        return await self._database.read(work)
+        return await self._database.read(work, ServerWork.ANY_TOKEN)
 
     async def _insert(
-        self, account: Account, *, name: str, scopes: frozenset[str], expires_at: int | None
+        self, who: Actor, *, name: str, scopes: frozenset[str], expires_at: int | None
     ) -> tuple[str, TokenRecord]:
         _check_new(name, scopes, expires_at)
         token = tokens.make()
@@ -266,24 +314,21 @@ class Accounts:
             revoked_at=None,
         )
 
+        row = (
+            *(who.tenant_id, made.id, who.account_id, self._hash(token.encode()), name, made.hint),
+            *(" ".join(sorted(scopes)), made.created_at, expires_at),
+        )
+        columns = {f"{column}_": value for column, value in zip(_COLUMNS, row, strict=True)}
+
         async def work(tx: Transaction) -> None:
-            live = await tx.all(_LIST, tenant_=account.tenant_id, user_=account.account_id, now_=made.created_at)
+            live = await tx.all(_LIST, tenant_=who.tenant_id, user_=who.account_id, now_=made.created_at)
             if len(live) >= MOST_TOKENS:
                 raise InvalidRequest(f"This account has {MOST_TOKENS} tokens already; revoke one first.")
-            await tx.execute(
-                _ADD,
-                tenant_id_=account.tenant_id,
-                id_=made.id,
-                user_id_=account.account_id,
-                hash_=self._hash(token.encode()),
-                name_=name,
-                hint_=made.hint,
-                scopes_=" ".join(sorted(scopes)),
-                created_at_=made.created_at,
-                expires_at_=expires_at,
-            )
+            await tx.execute(_ADD, **columns, mac_=self._seal([*row, None]))
+            details = {"scopes": sorted(scopes), "expires_at": expires_at}
+            await self._audit.record(tx, who, "token.created", made.id, details=details)
 
-        await self._database.write(work)
+        await self._database.write(work, who)
         return token, made
 
     # --- accounts ---
@@ -310,14 +355,10 @@ class Accounts:
                 await tx.execute(_ADD_TENANT, tenant_=tenant_id, now_=now)
             made = Account(tenant_id, uuid7())
             await tx.execute(_ADD_USER, tenant_=tenant_id, id_=made.account_id, name_=name, now_=now)
+            await self._audit.record(tx, Operator(tenant_id, made.account_id), "account.created", made.account_id)
             return made
 
-        return await self._database.write(work)
-
-
-def _require_management(principal: Principal) -> None:
-    if principal.token_id is not None:
-        principal.require("admin")
+        return await self._database.write(work, Tenant(tenant_id))
 
 
 def _check_new(name: str, scopes: frozenset[str], expires_at: int | None) -> None:
@@ -351,5 +392,14 @@ def _credential(authorization: bytes | None, x_api_key: bytes | None) -> str:
 
 def _shape_problem(token: str) -> str:
     if not token.startswith(API_TOKEN_PREFIX):
-        return f"This is no token of Mesh: those begin with `{API_TOKEN_PREFIX}`."
+        return f"This is no token of Mesh: those begin with `{API_TOKEN_PREFIX}`. This server has no issuer for logins."
     return "This token is incomplete or mistyped: its checksum does not fit."
+
+
+def credential_of(authorization: bytes | None, x_api_key: bytes | None) -> bytes:
+    """Return the bytes of the credential that a request carries, without its scheme: what a proof is bound to.
+
+    Raises:
+        TokenMissing, TokenInvalid: as `authenticate` does.
+    """
+    return _credential(authorization, x_api_key).encode("latin-1")

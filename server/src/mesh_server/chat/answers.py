@@ -6,8 +6,9 @@ from mesh_protocol.events import EventReader, EventTooLarge
 from mesh_server.chat.formats import bridge
 from mesh_server.chat.formats.common import Outcome
 from mesh_server.chat.models import Target
-from mesh_server.chat.upstream.failures import failure_from_event, no_answer
-from mesh_server.chat.upstream.pool import UpstreamAnswer, UpstreamFailure
+from mesh_server.chat.upstream.failures import UpstreamFailure
+from mesh_server.chat.upstream.meanings import failure_from_event, no_answer
+from mesh_server.chat.upstream.pool import UpstreamAnswer
 from mesh_server.errors import ProviderFailed
 
 

@@ -33,6 +33,7 @@ class MeshRequest(msgspec.Struct, omit_defaults=True):
     model: str | None = None
     provider: str | None = None
     key_name: str | None = None
+    key_owner: str | None = None
     stream: bool | None = None
     thinking: bool | None = None
     thinking_budget: int | None = None
@@ -121,6 +122,37 @@ class Embeddings(msgspec.Struct):
     data: list[dict[str, Any]]
     model: str
     usage: dict[str, Any]
+
+
+class OpenAIErrorContent(msgspec.Struct):
+    """What went wrong, in OpenAI's words."""
+
+    message: str
+    type: str
+    param: str | None
+    code: str | None
+
+
+class OpenAIErrorAnswer(msgspec.Struct):
+    """The body of an error in OpenAI's format."""
+
+    error: OpenAIErrorContent
+
+
+class AnthropicErrorContent(msgspec.Struct):
+    """What went wrong, in Anthropic's words; `details` has our own code as `error_code`."""
+
+    type: str
+    message: str
+    details: dict[str, str]
+
+
+class AnthropicErrorAnswer(msgspec.Struct):
+    """The body of an error in Anthropic's format."""
+
+    type: str
+    error: AnthropicErrorContent
+    request_id: str
 
 
 class OpenAIModel(msgspec.Struct):

@@ -85,9 +85,10 @@ class Providers:
     async def _remote(self, principal: Principal, request: ChatRequest, route: Route) -> Target:
         provider = self._by_name[route.provider]
         names = [request.key_name] if request.key_name else list(provider.key_names)
-        opened = await self._vault.open_for_chat(principal, names)
+        opened = await self._vault.open_for_chat(principal, names, owner=request.key_owner)
         if opened is None and request.key_name:
-            raise KeyNotFound(f"You have no key {request.key_name!r} to call {provider.name} with.")
+            whose = "That account shares no key" if request.key_owner else "You have no key"
+            raise KeyNotFound(f"{whose} {request.key_name!r} to call {provider.name} with.")
         if opened is None and provider.api_key is None and provider.key_names:
             raise ProviderKeyMissing(
                 f"There is no key for {provider.name}: store yours as {provider.key_names[0]!r}.",
@@ -111,7 +112,7 @@ class Providers:
     async def _has_key(self, principal: Principal, provider: Provider) -> bool:
         if provider.api_key is not None or not provider.key_names:
             return True
-        return await self._vault.open_for_chat(principal, provider.key_names) is not None
+        return await self._vault.has_for_chat(principal, provider.key_names)
 
     async def _list(self, provider: Provider) -> list[str]:
         """Return what a server that asks for no key, on this machine mostly, says that it has."""

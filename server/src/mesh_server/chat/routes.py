@@ -45,6 +45,7 @@ _CALL_ERRORS = (
     "provider_not_found",
     "provider_key_missing",
     "key_not_found",
+    "grant_insufficient",
     "unsupported_feature",
     "provider_auth_failed",
     "provider_rejected",
@@ -184,15 +185,15 @@ class ChatRoutes:
             _call("/api/v1/chat/completions", mesh, "Chat with any model; with `stream` an event stream",
                   (d.MeshRequest, d.MeshCompletion), send_error),
             _call("/v1/chat/completions", chat, "OpenAI's chat completions, for every model",
-                  (d.OpenAIRequest, d.Completion), openai),
+                  (d.OpenAIRequest, d.Completion), openai, d.OpenAIErrorAnswer),
             _call("/v1/responses", responses, "OpenAI's Responses, for every model",
-                  (d.ResponsesRequest, d.Response), openai),
+                  (d.ResponsesRequest, d.Response), openai, d.OpenAIErrorAnswer),
             _call("/v1/messages", self.anthropic_chat, "Anthropic's messages, for every model",
-                  (d.MessagesRequest, d.AnthropicMessage), anthropic),
+                  (d.MessagesRequest, d.AnthropicMessage), anthropic, d.AnthropicErrorAnswer),
             _call("/v1/messages/count_tokens", self.count_tokens, "How many tokens a message has",
-                  (d.MessagesRequest, d.TokenCount), anthropic),
+                  (d.MessagesRequest, d.TokenCount), anthropic, d.AnthropicErrorAnswer),
             _call("/v1/embeddings", self.embeddings, "OpenAI's embeddings, where the provider makes them",
-                  (d.EmbeddingsRequest, d.Embeddings), openai),
+                  (d.EmbeddingsRequest, d.Embeddings), openai, d.OpenAIErrorAnswer),
             _list("/v1/models", self.models, "The models that you can use, in OpenAI's format or Anthropic's",
                   d.OpenAIModels, openai, either),
             _list("/v1/models/{model}", self.model, "One of them", d.OpenAIModel, openai, either),
@@ -206,7 +207,14 @@ def endpoints(chat: Chat) -> list[Endpoint]:
     return ChatRoutes(chat).endpoints()
 
 
-def _call(path: str, handler: Handler, summary: str, shapes: tuple[type, type], error: ErrorWriter) -> Endpoint:
+def _call(
+    path: str,
+    handler: Handler,
+    summary: str,
+    shapes: tuple[type, type],
+    error: ErrorWriter,
+    error_answer: type | None = None,
+) -> Endpoint:
     return Endpoint(
         method="POST",
         path=path,
@@ -218,6 +226,7 @@ def _call(path: str, handler: Handler, summary: str, shapes: tuple[type, type], 
         answer=shapes[1],
         errors=_CALL_ERRORS,
         send_error=error,
+        error_answer=error_answer,
     )
 
 
@@ -239,6 +248,7 @@ def _list(
         errors=("model_not_found",) if "{" in path else (),
         send_error=error,
         error_with=error_with,
+        error_answer=None if error_with is None else documents.OpenAIErrorAnswer,
     )
 
 

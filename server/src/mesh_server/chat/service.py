@@ -23,7 +23,7 @@ from mesh_server.chat.providers import Providers
 from mesh_server.chat.routing import Known, Route, routes
 from mesh_server.chat.upstream import anthropic, openai
 from mesh_server.chat.upstream.calls import Calls, limits_of, usable_key
-from mesh_server.chat.upstream.failures import failure_of
+from mesh_server.chat.upstream.meanings import failure_of
 from mesh_server.chat.upstream.pool import Pool
 from mesh_server.errors import InvalidJSON, MeshError, ProviderFailed, ProviderRejected, UnsupportedFeature
 from mesh_server.vault.service import Vault

@@ -17,6 +17,11 @@ _COMMANDS = {
     "init": "Write a commented configuration and a master key.",
     "migrate": "Apply the database's migrations.",
     "doctor": "Check everything the server needs and say what to do.",
+    "verify": "Open every stored row and check the audit trail.",
+    "backup": "Write everything that is stored to one file, while the server runs.",
+    "restore": "Put a backup into a database.",
+    "master-key": "Change the master key while the server runs.",
+    "audit": "Print the audit trail as JSON lines.",
     "token": "API tokens for people and machines.",
     "model": "Local models: list, pull, use, remove.",
 }
@@ -33,8 +38,9 @@ class _Lazy(click.Group):
         """Import one command."""
         if cmd_name not in _COMMANDS:
             return None
-        module = importlib.import_module(f"mesh_server.cli.{cmd_name}")
-        command: click.Command = getattr(module, cmd_name)
+        name = cmd_name.replace("-", "_")
+        module = importlib.import_module(f"mesh_server.cli.{name}")
+        command: click.Command = getattr(module, name)
         return command
 
     def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:  # noqa: ARG002 - as above

@@ -36,6 +36,18 @@ def check_filter(namespace: str, prefix: str) -> None:
     _check_text(prefix, "prefix", MAX_KEY_NAME_BYTES)
 
 
+def check_pattern(pattern: str, namespace: str) -> None:
+    """Refuse what could be the pattern of no grant: it is a name, or the beginning of names and `*`.
+
+    Raises:
+        InvalidRequest: naming the field and its limit.
+    """
+    if pattern.endswith("*"):
+        check_filter(namespace, pattern[:-1])
+    else:
+        check_name(pattern, namespace)
+
+
 def _check_text(text: str, what: str, limit: int) -> None:
     try:
         size = len(text.encode())

@@ -17,20 +17,20 @@ commit to its key: one ciphertext can be made to open under two. The commitment 
 time, before anything is decrypted. The associated data ties a blob to its place: moved to another row it does not open.
 """
 
-import base64
-import binascii
 import hmac
 import os
-import stat
+import threading
 from dataclasses import dataclass
 from pathlib import Path
 
 from cryptography.exceptions import InvalidTag
 from cryptography.hazmat.primitives.ciphers.aead import AESGCM
 from cryptography.hazmat.primitives.hashes import SHA512
+from cryptography.hazmat.primitives.kdf.argon2 import Argon2id
 from cryptography.hazmat.primitives.kdf.hkdf import HKDF, HKDFExpand
 
 from mesh_protocol.transcript import le, lp
+from mesh_server import private_file
 from mesh_server.errors import StartupError, VaultDamaged
 
 KEY_BYTES = 32
@@ -43,6 +43,7 @@ _COMMITMENT_BYTES = 32
 _TAG_BYTES = 16
 _CIPHERTEXT_AT = _HEADER_BYTES + _MESSAGE_ID_BYTES + _COMMITMENT_BYTES
 _ZERO_NONCE = bytes(12)
+_WHAT = "master key"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -112,6 +113,40 @@ def key_id_of(blob: bytes) -> bytes:
     return blob[len(_PREFIX) : _HEADER_BYTES]
 
 
+#: One at a time: two that share OpenSSL's pool of threads, which runs the lanes, have been seen to wait for ever.
+_stretching = threading.Lock()
+
+
+@dataclass(frozen=True, slots=True)
+class Stretching:
+    """How a passphrase becomes a key: Argon2id (RFC 9106).
+
+    Attributes:
+        salt: 16 random bytes.
+        memory_kib, iterations, lanes: its costs; 256 MiB, 3 and 4 take about half a second of one start.
+    """
+
+    salt: bytes
+    memory_kib: int = 256 * 1024
+    iterations: int = 3
+    lanes: int = 4
+
+
+def stretch(passphrase: str, how: Stretching) -> bytes:
+    """Return the 32-byte key of a passphrase.
+
+    Raises:
+        StartupError: if the stored costs can't be used, as where somebody changed them.
+    """
+    try:
+        with _stretching:
+            return Argon2id(
+                salt=how.salt, length=KEY_BYTES, iterations=how.iterations, lanes=how.lanes, memory_cost=how.memory_kib
+            ).derive(passphrase.encode())
+    except (ValueError, TypeError, OverflowError, MemoryError) as problem:
+        raise StartupError("The database's parameters for the master key's passphrase can't be used.") from problem
+
+
 def derive(key: bytes, purpose: str, length: int = KEY_BYTES) -> bytes:
     """Return a key for one purpose, derived from a uniformly random one (RFC 5869, expand only)."""
     return HKDFExpand(SHA512(), length, _DOMAIN + b"/derive/" + purpose.encode()).derive(key)
@@ -172,39 +207,47 @@ class MasterKeys:
         return self._keys.get(key_id)
 
     @property
+    def keys(self) -> list[bytes]:
+        """The keys, the current one first."""
+        return list(self._keys.values())
+
+    @property
     def ids(self) -> list[bytes]:
         """The ids, the current one first."""
         return list(self._keys)
 
 
-def load_master_keys(text: str | None, path: Path) -> MasterKeys:
-    """Return the master keys.
-
-    Args:
-        text: one key in base64, as the environment gives it; None to read the file.
-        path: a file with one base64 key a line, the current one first; `#` begins a comment.
+def read_master_keys(text: str, where: str) -> MasterKeys:
+    """Return the master keys that a text holds, one in base64 a line, the current one first; `#` begins a comment.
 
     Raises:
-        StartupError: one sentence that names the master key and never shows any of it.
+        StartupError: one sentence that names where the text is from and never shows any of it.
     """
-    if text is not None:
-        return MasterKeys([_parse(text, "MESH_MASTER_KEY")])
-    try:
-        _check_private(path)
-        lines = path.read_text("ascii").splitlines()
-    except FileNotFoundError:
-        raise StartupError(
-            f"The master key {path} is not there: put it back, set MESH_MASTER_KEY, or make one with "
-            "`mesh-server init` where nothing is stored yet."
-        ) from None
-    except UnicodeDecodeError:
-        raise StartupError(f"The master key file {path} is not base64 text.") from None
-    except OSError as problem:
-        raise StartupError(f"The master key file {path} can't be read: {problem.strerror}.") from problem
-    keys = [_parse(line, str(path)) for line in (line.partition("#")[0].strip() for line in lines) if line]
+    lines = (line.partition("#")[0] for line in text.splitlines())
+    keys = [private_file.parse(word, where, _WHAT) for line in lines for word in line.split()]
     if not keys:
-        raise StartupError(f"The master key file {path} holds no key; put the key back from your copy.")
+        raise StartupError(f"There is no master key in {where}; put the key back from your copy.")
     return MasterKeys(keys)
+
+
+def read_master_key_file(path: Path) -> MasterKeys:
+    """Return the master keys of a keyring file.
+
+    Raises:
+        StartupError: one sentence that names the file and never shows any of it.
+    """
+    missing = "put it back, set MESH_MASTER_KEY, or make one with `mesh-server init` where nothing is stored yet"
+    return MasterKeys(private_file.read(path, _WHAT, missing=missing))
+
+
+def put_master_key_first(path: Path) -> None:
+    """Make a new master key and put it at the top of a keyring file, in one step: whoever reads sees either file.
+
+    Raises:
+        StartupError: if the file can't be read or written.
+    """
+    read_master_key_file(path)
+    private_file.put_first(path, random_key(), _WHAT)
 
 
 def create_master_key(path: Path) -> None:
@@ -213,33 +256,5 @@ def create_master_key(path: Path) -> None:
     Raises:
         StartupError: if the file is there already or can't be written.
     """
-    text = "# Master key of a Mesh server. Without it nothing that is stored can be opened: keep a copy.\n"
-    text += base64.b64encode(random_key()).decode() + "\n"
-    try:
-        handle = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
-        with os.fdopen(handle, "w", encoding="ascii") as file:
-            file.write(text)
-            file.flush()
-            os.fsync(file.fileno())
-    except FileExistsError:
-        raise StartupError(f"There is a master key at {path} already; it is never overwritten.") from None
-    except OSError as problem:
-        raise StartupError(f"The master key can't be written to {path}: {problem.strerror}.") from problem
-
-
-def _parse(text: str, where: str) -> bytes:
-    try:
-        key = base64.b64decode(text.strip(), validate=True)
-    except (binascii.Error, ValueError):
-        key = b""
-    if len(key) != KEY_BYTES:
-        raise StartupError(f"The master key in {where} is not 32 bytes in base64; was it copied whole?")
-    return key
-
-
-def _check_private(path: Path) -> None:
-    if os.name == "nt":
-        return
-    mode = stat.S_IMODE(path.stat().st_mode)
-    if mode & 0o077:
-        raise StartupError(f"The master key file {path} can be read by others (mode {mode:o}): run `chmod 600` on it.")
+    comment = "Master key of a Mesh server. Without it nothing that is stored can be opened: keep a copy."
+    private_file.create(path, random_key(), _WHAT, comment)

@@ -2,14 +2,18 @@
 
 from dataclasses import dataclass
 
-from sqlalchemy import Boolean, Column, Integer, LargeBinary, String, Table, Text
+from sqlalchemy import BigInteger, Boolean, Column, Integer, LargeBinary, String, Table, Text
 
 from mesh_server.db.schema import metadata
 
-#: Deleted keys can be restored for this long.
-RESTORE_WINDOW_US = 30 * 24 * 3600 * 1_000_000
-#: Versions of a key that are kept; older ones are destroyed when a new one is stored.
+DAY_US = 24 * 3600 * 1_000_000
+#: Deleted keys can be restored for this long where nothing else is configured.
+RESTORE_WINDOW_US = 30 * DAY_US
+#: Versions of a key that are kept where nothing else is configured.
 VERSIONS_KEPT = 10
+
+#: What a grant can allow, and the scope that a token needs for it besides.
+ACTIONS = {"read": "keys:read", "write": "keys:write", "verify": "verify", "chat": "chat"}
 
 keks = Table(
     "keks",
@@ -44,6 +48,7 @@ keys = Table(
     Column("updated_at", Integer, nullable=False),
     Column("expires_at", Integer),
     Column("deleted_at", Integer),
+    Column("mac", LargeBinary),
 )
 
 key_versions = Table(
@@ -58,6 +63,7 @@ key_versions = Table(
     Column("blob", LargeBinary),
     Column("created_at", Integer, nullable=False),
     Column("destroyed_at", Integer),
+    Column("mac", LargeBinary),
 )
 
 key_tags = Table(
@@ -70,9 +76,65 @@ key_tags = Table(
 )
 
 
+grants = Table(
+    "grants",
+    metadata,
+    Column("tenant_id", String(128), primary_key=True),
+    Column("id", String(36), primary_key=True),
+    Column("owner_id", String(36), nullable=False),
+    Column("namespace", String(256), nullable=False),
+    Column("pattern", String(257), nullable=False),
+    Column("grantee_id", String(36), nullable=False),
+    Column("grantee_kind", String(16), nullable=False),
+    Column("actions", String(64), nullable=False),
+    Column("created_at", BigInteger, nullable=False),
+    Column("expires_at", BigInteger),
+    Column("mac", LargeBinary, nullable=False),
+)
+
+idempotency = Table(
+    "idempotency",
+    metadata,
+    Column("tenant_id", String(128), primary_key=True),
+    Column("account_id", String(36), primary_key=True),
+    Column("key_hash", String(64), primary_key=True),
+    Column("fingerprint", LargeBinary, nullable=False),
+    Column("tenant_key_id", String(36), nullable=False),
+    Column("answer", LargeBinary, nullable=False),
+    Column("created_at", BigInteger, nullable=False),
+)
+
+passphrase_parameters = Table(
+    "passphrase_parameters",
+    metadata,
+    Column("id", BigInteger, primary_key=True, autoincrement=False),
+    Column("salt", LargeBinary, nullable=False),
+    Column("memory_kib", BigInteger, nullable=False),
+    Column("iterations", BigInteger, nullable=False),
+    Column("lanes", BigInteger, nullable=False),
+)
+
+
+@dataclass(frozen=True, slots=True)
+class Limits:
+    """What the operator may choose.
+
+    Attributes:
+        versions_kept: of each key, the current one included; older ones are destroyed when a new one is stored.
+        restore_window_us: for how long a deletion can be taken back, in microseconds.
+    """
+
+    versions_kept: int = VERSIONS_KEPT
+    restore_window_us: int = RESTORE_WINDOW_US
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class KeyRecord:
-    """What is known of a key without opening it; times in microseconds since 1970."""
+    """What is known of a key without opening it; times in microseconds since 1970.
+
+    Attributes:
+        provable: whether it can be verified without its value being shown; known in lists only.
+    """
 
     id: str
     name: str
@@ -84,6 +146,7 @@ class KeyRecord:
     created_at: int
     updated_at: int
     expires_at: int | None
+    provable: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -93,10 +156,11 @@ class OpenedKey:
     record: KeyRecord
     value: bytes
     is_text: bool
+    version: int
 
     def __repr__(self) -> str:
         """Return the name without the value."""
-        return f"<OpenedKey {self.record.name!r} version {self.record.version}>"
+        return f"<OpenedKey {self.record.name!r} version {self.version}>"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -107,6 +171,8 @@ class NewValue:
         value: the bytes; UTF-8 where `is_text`.
         tags, note: None leaves those of the key as they are.
         expires_at: microseconds since 1970, None for never.
+        provable: whether an enrolment of this value is under way, so that it must not end with the old value's
+            verifier: which one (16 bytes), or any (True).
     """
 
     value: bytes
@@ -114,6 +180,7 @@ class NewValue:
     tags: dict[str, str] | None = None
     note: str | None = None
     expires_at: int | None = None
+    provable: bool | bytes = False
 
     def __repr__(self) -> str:
         """Return the size alone."""
@@ -127,3 +194,37 @@ class Deleted:
     name: str
     deleted_at: int
     restorable_until: int
+
+
+@dataclass(frozen=True, slots=True)
+class VersionRecord:
+    """One version of a key without its value; times in microseconds since 1970."""
+
+    version: int
+    is_text: bool
+    created_at: int
+    destroyed_at: int | None
+    is_current: bool
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class GrantRecord:
+    """What one account lets another, or one token, do with some of its keys; times in microseconds since 1970.
+
+    Attributes:
+        pattern: a key's name, or the beginning of names and `*`.
+        namespace: of the owner's keys.
+        grantee_id: an account's id, or a token's.
+        grantee_kind: `account` or `token`.
+        actions: of `read`, `write`, `verify`, `chat`.
+    """
+
+    id: str
+    owner_id: str
+    namespace: str
+    pattern: str
+    grantee_id: str
+    grantee_kind: str
+    actions: frozenset[str]
+    created_at: int
+    expires_at: int | None

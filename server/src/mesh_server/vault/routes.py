@@ -1,95 +1,23 @@
 """HTTP endpoints of the vault. A value is in an answer only where it was asked for by its name."""
 
 import base64
-import binascii
-import re
-from datetime import datetime
-from typing import Annotated, Any
+from typing import Literal
 
 import msgspec
 
 from mesh_server.asgi import Endpoint, Parameter, Request, Send, send_json
 from mesh_server.errors import InvalidRequest
-from mesh_server.ids import microseconds, moment
-from mesh_server.vault.models import KeyRecord, NewValue
-from mesh_server.vault.service import ANYHOW, MAX_PAGE, Precondition, Vault
+from mesh_server.ids import moment
+from mesh_server.vault import grant_routes, shapes
+from mesh_server.vault.models import KeyRecord
+from mesh_server.vault.service import MAX_PAGE, Vault
+from mesh_server.vault.shapes import IDEMPOTENCY_KEY, IF_MATCH, OWNER, USER_ID
 
-Moment = Annotated[datetime, msgspec.Meta(tz=True)]
-
-
-class StoreKey(msgspec.Struct, forbid_unknown_fields=True):
-    """A value to store: text, or bytes in base64; one of the two."""
-
-    value: str | None = None
-    value_base64: str | None = None
-    tags: dict[str, str] | None = None
-    note: str | None = None
-    expires_at: Moment | None = None
-
-    def __repr__(self) -> str:
-        """Return nothing of the value."""
-        return "<StoreKey>"
-
-
-class Key(msgspec.Struct):
-    """What is known of a key without its value."""
-
-    name: str
-    user_id: str | None
-    version: int
-    rev: int
-    tags: dict[str, str]
-    note: str | None
-    created_at: datetime
-    updated_at: datetime
-    expires_at: datetime | None
-
-
-class KeyAnswer(Key):
-    """A key after a change."""
-
-    success: bool = True
-
-
-class OpenedKeyAnswer(Key):
-    """A key with its value: `value` for text, `value_base64` for bytes."""
-
-    success: bool = True
-    value: str | msgspec.UnsetType = msgspec.UNSET
-    value_base64: str | msgspec.UnsetType = msgspec.UNSET
-
-    def __repr__(self) -> str:
-        """Return nothing of the value."""
-        return f"<OpenedKeyAnswer {self.name!r}>"
-
-
-class KeyList(msgspec.Struct):
-    """A page of keys by name, and the cursor of the next page."""
-
-    keys: list[Key]
-    next_cursor: str | None
-    success: bool = True
-
-
-class DeletedKey(msgspec.Struct):
-    """A deleted key and until when the deletion can be taken back."""
-
-    name: str
-    deleted_at: datetime
-    restorable_until: datetime
-    success: bool = True
-
-
-_store_key = msgspec.json.Decoder(StoreKey)
+_store_key = msgspec.json.Decoder(shapes.StoreKey)
+_roll_back = msgspec.json.Decoder(shapes.RollBack)
 _NO_STORE = (b"cache-control", b"no-store")
-_REVISION = re.compile(r'\s*"(\d{1,18})"\s*')
-
-_USER_ID = Parameter(name="user_id", description="A namespace inside your own account; none by default.")
-_IF_MATCH = Parameter(
-    name="If-Match",
-    location="header",
-    description='Change the key only at this revision: `"<rev>"`, or `*` for any.',
-)
+#: What any change can meet.
+_CHANGE_ERRORS = ("grant_insufficient", "idempotency_mismatch", "vault_damaged", "storage_read_only")
 
 
 class VaultRoutes:
@@ -100,23 +28,28 @@ class VaultRoutes:
 
     async def put(self, request: Request, send: Send) -> None:
         """Store a new version of a key."""
-        namespace = _parameters(request, "user_id").get("user_id", "")
-        precondition = _precondition(request)
+        whose, precondition = shapes.whose(request), shapes.precondition(request)
         body = await request.json(_store_key)
         record = await self._vault.put(
             request.principal,
             request.path_params["name"],
-            _new_value(body),
-            namespace=namespace,
+            shapes.new_value(body),
+            **whose,
             precondition=precondition,
+            once=await shapes.once(request),
         )
         await _send_record(send, record)
 
     async def get(self, request: Request, send: Send) -> None:
         """Answer a key with its value."""
-        namespace = _parameters(request, "user_id").get("user_id", "")
-        opened = await self._vault.get(request.principal, request.path_params["name"], namespace=namespace)
-        answer = OpenedKeyAnswer(**_shown(opened.record))
+        whose, version = shapes.whose(request, "version"), request.query().get("version")
+        opened = await self._vault.get(
+            request.principal,
+            request.path_params["name"],
+            **whose,
+            version=None if version is None else shapes.number(version, "version"),
+        )
+        answer = shapes.OpenedKeyAnswer(**{**shapes.shown(opened.record), "version": opened.version})
         if opened.is_text:
             answer.value = opened.value.decode()
         else:
@@ -125,43 +58,90 @@ class VaultRoutes:
 
     async def delete(self, request: Request, send: Send) -> None:
         """Delete a key, restorable for a while."""
-        namespace = _parameters(request, "user_id").get("user_id", "")
         deleted = await self._vault.delete(
             request.principal,
             request.path_params["name"],
-            namespace=namespace,
-            precondition=_precondition(request),
+            **shapes.whose(request),
+            precondition=shapes.precondition(request),
+            once=await shapes.once(request),
         )
-        await send_json(send, DeletedKey(deleted.name, moment(deleted.deleted_at), moment(deleted.restorable_until)))
+        until = moment(deleted.restorable_until)
+        await send_json(send, shapes.DeletedKey(deleted.name, moment(deleted.deleted_at), until))
 
     async def restore(self, request: Request, send: Send) -> None:
         """Take a deletion back."""
-        namespace = _parameters(request, "user_id").get("user_id", "")
-        record = await self._vault.restore(request.principal, request.path_params["name"], namespace=namespace)
+        record = await self._vault.restore(
+            request.principal,
+            request.path_params["name"],
+            **shapes.whose(request),
+            once=await shapes.once(request),
+        )
         await _send_record(send, record)
 
+    async def versions(self, request: Request, send: Send) -> None:
+        """Answer a key's versions, without values."""
+        name = request.path_params["name"]
+        found = await self._vault.history.versions(request.principal, name, **shapes.whose(request))
+        shown = [shapes.Version(**shapes.shown_version(record)) for record in found]
+        await send_json(send, shapes.VersionList(name, shown), headers=[_NO_STORE])
+
+    async def roll_back(self, request: Request, send: Send) -> None:
+        """Store an earlier version's value as the newest one."""
+        whose = shapes.whose(request)
+        body = await request.json(_roll_back)
+        record = await self._vault.history.roll_back(
+            request.principal,
+            request.path_params["name"],
+            body.version,
+            **whose,
+            once=await shapes.once(request),
+        )
+        await _send_record(send, record)
+
+    async def destroy(self, request: Request, send: Send) -> None:
+        """Destroy a version's value for good."""
+        query = request.parameters("user_id")
+        destroyed = await self._vault.history.destroy(
+            request.principal,
+            request.path_params["name"],
+            shapes.number(request.path_params["version"], "version"),
+            namespace=query.get("user_id", ""),
+            once=await shapes.once(request),
+        )
+        await send_json(send, shapes.VersionAnswer(**shapes.shown_version(destroyed)))
+
     async def list_keys(self, request: Request, send: Send) -> None:
-        """Answer what is known of the caller's keys, a page at a time."""
-        query = _parameters(request, "user_id", "prefix", "tag", "limit", "cursor")
-        limit = query.get("limit", str(MAX_PAGE))
-        if not re.fullmatch(r"[0-9]{1,9}", limit):
-            raise InvalidRequest("`limit` must be a whole number.")
+        """Answer what is known of keys, a page at a time."""
+        whose, query = shapes.whose(request, "prefix", "tag", "limit", "cursor"), request.query()
         tag = query.get("tag")
         if tag is not None and ":" not in tag:
             raise InvalidRequest("`tag` must be a name and a value with `:` between them.")
         records, cursor = await self._vault.list_keys(
             request.principal,
-            namespace=query.get("user_id", ""),
+            **whose,
             prefix=query.get("prefix", ""),
             tag=None if tag is None else _pair(tag),
-            limit=int(limit),
+            limit=shapes.number(query.get("limit", str(MAX_PAGE)), "limit"),
             cursor=query.get("cursor") or None,
         )
-        await send_json(send, KeyList([Key(**_shown(record)) for record in records], cursor), headers=[_NO_STORE])
+        keys = [shapes.ListedKey(**shapes.shown(record), provable=record.provable) for record in records]
+        await send_json(send, shapes.KeyList(keys, cursor), headers=[_NO_STORE])
 
     def endpoints(self) -> list[Endpoint]:
         """Return what this capability serves."""
+        return [*self._keys(), *self._history()]
+
+    def _keys(self) -> list[Endpoint]:
         key = "/api/v1/keys/{name}"
+        if_none_match = Parameter(
+            name="If-None-Match",
+            location="header",
+            description="`*`: only if there is no such key.",
+            schema=Literal["*"],
+        )
+        version = Parameter(
+            name="version", description="An earlier version; the current one by default.", schema=shapes.VersionNumber
+        )
         return [
             Endpoint(
                 method="PUT",
@@ -169,16 +149,10 @@ class VaultRoutes:
                 handler=self.put,
                 summary="Store a key: a new one, or a new version",
                 access="keys:write",
-                body=StoreKey,
-                answer=KeyAnswer,
-                parameters=(
-                    _USER_ID,
-                    _IF_MATCH,
-                    Parameter(
-                        name="If-None-Match", location="header", description="`*`: only if there is no such key."
-                    ),
-                ),
-                errors=("key_exists", "revision_conflict", "key_too_large", "storage_read_only"),
+                body=shapes.StoreKey,
+                answer=shapes.KeyAnswer,
+                parameters=(USER_ID, OWNER, IF_MATCH, if_none_match, IDEMPOTENCY_KEY),
+                errors=("key_exists", "key_not_found", "revision_conflict", "key_too_large", *_CHANGE_ERRORS),
             ),
             Endpoint(
                 method="GET",
@@ -186,19 +160,22 @@ class VaultRoutes:
                 handler=self.get,
                 summary="Read a key with its value",
                 access="keys:read",
-                answer=OpenedKeyAnswer,
-                parameters=(_USER_ID,),
-                errors=("key_not_found", "vault_damaged"),
+                answer=shapes.OpenedKeyAnswer,
+                parameters=(USER_ID, OWNER, version),
+                errors=(
+                    *("key_not_found", "version_not_found", "version_destroyed", "grant_insufficient"),
+                    *("vault_damaged", "storage_read_only"),
+                ),
             ),
             Endpoint(
                 method="DELETE",
                 path=key,
                 handler=self.delete,
-                summary="Delete a key; it can be restored for 30 days",
+                summary="Delete a key; it can be restored for a while",
                 access="keys:write",
-                answer=DeletedKey,
-                parameters=(_USER_ID, _IF_MATCH),
-                errors=("key_not_found", "revision_conflict", "storage_read_only"),
+                answer=shapes.DeletedKey,
+                parameters=(USER_ID, OWNER, IF_MATCH, IDEMPOTENCY_KEY),
+                errors=("key_not_found", "key_exists", "revision_conflict", *_CHANGE_ERRORS),
             ),
             Endpoint(
                 method="POST",
@@ -206,40 +183,70 @@ class VaultRoutes:
                 handler=self.restore,
                 summary="Take a deletion back",
                 access="keys:write",
-                answer=KeyAnswer,
-                parameters=(_USER_ID,),
-                errors=("key_not_found", "key_not_deleted", "storage_read_only"),
+                answer=shapes.KeyAnswer,
+                parameters=(USER_ID, OWNER, IDEMPOTENCY_KEY),
+                errors=("key_not_found", "key_not_deleted", *_CHANGE_ERRORS),
             ),
             Endpoint(
                 method="GET",
                 path="/api/v1/keys",
                 handler=self.list_keys,
-                summary="List your keys, without values",
+                summary="List keys, without values",
                 access="keys:read",
-                answer=KeyList,
+                answer=shapes.KeyList,
                 parameters=(
-                    _USER_ID,
+                    USER_ID,
+                    OWNER,
                     Parameter(name="prefix", description="Only names that begin with it, literally."),
-                    Parameter(name="tag", description="Only keys with this tag: `name:value`."),
-                    Parameter(name="limit", description=f"1 to {MAX_PAGE}.", schema=int),
+                    Parameter(name="tag", description="Only keys with this tag: `name:value`.", schema=shapes.TagPair),
+                    Parameter(name="limit", description=f"1 to {MAX_PAGE}.", schema=shapes.PageSize),
                     Parameter(name="cursor", description="`next_cursor` of the page before."),
                 ),
+                errors=("vault_damaged",),
+            ),
+        ]
+
+    def _history(self) -> list[Endpoint]:
+        key = "/api/v1/keys/{name}"
+        gone = ("key_not_found", "version_not_found", "version_in_use")
+        return [
+            Endpoint(
+                method="GET",
+                path=f"{key}/versions",
+                handler=self.versions,
+                summary="List a key's versions, without values",
+                access="keys:read",
+                answer=shapes.VersionList,
+                parameters=(USER_ID, OWNER),
+                errors=("key_not_found", "grant_insufficient", "vault_damaged"),
+            ),
+            Endpoint(
+                method="POST",
+                path=f"{key}/rollback",
+                handler=self.roll_back,
+                summary="Store an earlier version's value as the newest one",
+                access="keys:write",
+                body=shapes.RollBack,
+                answer=shapes.KeyAnswer,
+                parameters=(USER_ID, OWNER, IDEMPOTENCY_KEY),
+                errors=(*gone, "version_destroyed", *_CHANGE_ERRORS),
+            ),
+            Endpoint(
+                method="DELETE",
+                path=f"{key}/versions/{{version}}",
+                handler=self.destroy,
+                summary="Destroy a version's value for good",
+                access="keys:write",
+                answer=shapes.VersionAnswer,
+                parameters=(USER_ID, IDEMPOTENCY_KEY),
+                errors=(*gone, *_CHANGE_ERRORS),
             ),
         ]
 
 
 def endpoints(vault: Vault) -> list[Endpoint]:
     """Return what this capability serves."""
-    return VaultRoutes(vault).endpoints()
-
-
-def _parameters(request: Request, *names: str) -> dict[str, str]:
-    """Return the query; a parameter that this endpoint does not know is refused, for it may be a typing error."""
-    query = request.query()
-    unknown = sorted(query.keys() - set(names))
-    if unknown:
-        raise InvalidRequest(f"There is no parameter {unknown[0]!r} here; there are {', '.join(names)}.")
-    return query
+    return [*VaultRoutes(vault).endpoints(), *grant_routes.GrantRoutes(vault.grants).endpoints()]
 
 
 def _pair(tag: str) -> tuple[str, str]:
@@ -247,60 +254,9 @@ def _pair(tag: str) -> tuple[str, str]:
     return name, value
 
 
-def _precondition(request: Request) -> Precondition:
-    """Read If-Match and If-None-Match (RFC 9110, section 13.1)."""
-    if_match, if_none_match = request.header(b"if-match"), request.header(b"if-none-match")
-    if if_none_match is not None:
-        if if_none_match.strip() != b"*" or if_match is not None:
-            raise InvalidRequest("`If-None-Match` takes `*` only, and not together with `If-Match`.")
-        return Precondition(present=False)
-    if if_match is None:
-        return ANYHOW
-    if if_match.strip() == b"*":
-        return Precondition(present=True)
-    found = [_REVISION.fullmatch(part) for part in if_match.decode("latin-1").split(",")]
-    revisions = frozenset(int(match[1]) for match in found if match)
-    if len(found) != sum(match is not None for match in found):
-        raise InvalidRequest('`If-Match` must be `"<rev>"`, as the ETag of an answer has it, or `*`.')
-    return Precondition(revisions=revisions)
-
-
-def _new_value(body: StoreKey) -> NewValue:
-    if (body.value is None) == (body.value_base64 is None):
-        raise InvalidRequest("Send either `value` (text) or `value_base64` (bytes).")
-    if body.value is not None:
-        content, is_text = body.value.encode(), True
-    else:
-        try:
-            content, is_text = base64.b64decode(body.value_base64 or "", validate=True), False
-        except (binascii.Error, ValueError):
-            raise InvalidRequest("`value_base64` is not base64.") from None
-    return NewValue(
-        value=content,
-        is_text=is_text,
-        tags=body.tags,
-        note=body.note,
-        expires_at=None if body.expires_at is None else microseconds(body.expires_at),
-    )
-
-
-def _shown(record: KeyRecord) -> dict[str, Any]:
-    return {
-        "name": record.name,
-        "user_id": record.namespace or None,
-        "version": record.version,
-        "rev": record.rev,
-        "tags": record.tags,
-        "note": record.note,
-        "created_at": moment(record.created_at),
-        "updated_at": moment(record.updated_at),
-        "expires_at": None if record.expires_at is None else moment(record.expires_at),
-    }
-
-
 def _etag(record: KeyRecord) -> tuple[bytes, bytes]:
     return b"etag", f'"{record.rev}"'.encode()
 
 
 async def _send_record(send: Send, record: KeyRecord) -> None:
-    await send_json(send, KeyAnswer(**_shown(record)), headers=[_etag(record)])
+    await send_json(send, shapes.KeyAnswer(**shapes.shown(record)), headers=[_etag(record)])

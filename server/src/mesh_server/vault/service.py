@@ -1,32 +1,29 @@
-"""What the vault does: store, read, list, delete and restore the keys of the account that is calling."""
+"""What the vault does: store, read, list, delete, restore and roll back keys, one's own and those shared with one."""
 
 from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 
-from mesh_server.accounts.models import Principal
+from mesh_server.accounts.models import Account, Principal
+from mesh_server.audit.models import Operator
+from mesh_server.audit.service import Audit
+from mesh_server.db.changes import bump
 from mesh_server.db.engine import Database
-from mesh_server.db.schema import Row, Transaction
-from mesh_server.errors import (
-    InvalidRequest,
-    KeyExists,
-    KeyNotDeleted,
-    KeyNotFound,
-    RevisionConflict,
-    VaultDamaged,
-)
-from mesh_server.ids import now_us, uuid7
-from mesh_server.vault import crypto, statements
+from mesh_server.db.schema import Transaction
+from mesh_server.db.scope import ServerWork
+from mesh_server.errors import InvalidRequest, KeyExists, KeyNotDeleted, KeyNotFound, RevisionConflict
+from mesh_server.ids import now_us
+from mesh_server.vault import statements
 from mesh_server.vault.checks import check_filter, check_name, check_new
 from mesh_server.vault.cursors import Cursors, end_of_prefix
-from mesh_server.vault.keyring import Keyring, dek_id
-from mesh_server.vault.models import (
-    RESTORE_WINDOW_US,
-    VERSIONS_KEPT,
-    Deleted,
-    KeyRecord,
-    NewValue,
-    OpenedKey,
-)
+from mesh_server.vault.grants import Grants, matches, not_found
+from mesh_server.vault.history import History
+from mesh_server.vault.idempotency import Idempotency, Once
+from mesh_server.vault.keyring import Keyring
+from mesh_server.vault.models import Deleted, KeyRecord, Limits, NewValue, OpenedKey
+from mesh_server.vault.seals import Seals
+from mesh_server.vault.store import Store, marked, with_tags
+from mesh_server.vault.trail import Trail
+from mesh_server.vault.verifiers import Verifiers
 
 MAX_PAGE = 200
 #: Expired deletions that one transaction removes for good.
@@ -50,12 +47,31 @@ ANYHOW = Precondition()
 
 
 class Vault:
-    """The keys of every account, each reachable by its own principal only."""
+    """The keys of every account, each reachable by its own principal, and by those it is shared with.
 
-    def __init__(self, database: Database, keyring: Keyring) -> None:
+    In every method `namespace` is the one inside the account that holds the key, `owner` the id of that account where
+    it is not the caller's own, and `once` makes a retry return what came of the first try.
+    """
+
+    def __init__(
+        self,
+        database: Database,
+        keyring: Keyring,
+        audit: Audit,
+        limits: Limits | None = None,
+        verifiers: Verifiers | None = None,
+    ) -> None:
+        seals = Seals(keyring.hasher("row-macs"))
+        self.limits = limits or Limits()
+        self.grants = Grants(database, seals, audit)
         self._database = database
-        self._keyring = keyring
+        self._audit = audit
+        self._trail = Trail(database, audit)
+        self._store = Store(keyring, seals, self.limits)
         self._cursors = Cursors(keyring.hasher("key-list-cursor"))
+        self._idempotency = Idempotency(keyring, keyring.hasher("idempotency"))
+        self._verifiers = verifiers or Verifiers()
+        self.history = History(database, self._store, self.grants, self._trail, self._idempotency, self._verifiers)
 
     async def put(
         self,
@@ -64,7 +80,9 @@ class Vault:
         new: NewValue,
         *,
         namespace: str = "",
+        owner: str | None = None,
         precondition: Precondition = ANYHOW,
+        once: Once | None = None,
     ) -> KeyRecord:
         """Store a value as the newest version of a key, and return what is known of it then.
 
@@ -74,72 +92,139 @@ class Vault:
             ScopeMissing: without `keys:write`.
             KeyExists, RevisionConflict: if the precondition does not hold.
             InvalidRequest, KeyTooLarge: if a part of it is out of its limits.
+            KeyNotFound, GrantInsufficient: if the owner did not let the caller write it.
+            IdempotencyMismatch: if the request's key was used for another one.
         """
         principal.require("keys:write")
         check_name(name, namespace)
         check_new(new)
 
         async def work(tx: Transaction) -> KeyRecord:
-            row = await tx.one(statements.FIND, **_named(principal, namespace, name))
-            now = now_us()
-            live = row is not None and not _gone(row, now)
-            _check_precondition(precondition, row[4] if row is not None and live else None)
-            if row is None:
-                return await self._create(tx, principal, namespace, name, new, now)
-            return await self._replace(tx, principal, row, new, now, live=live)
+            holder = await self.grants.holder(tx, principal, owner, namespace, name, "write")
 
-        return await self._database.write(work)
+            async def change() -> KeyRecord:
+                found = await self._store.find(tx, holder, namespace, name)
+                live = found is not None and not found[0].gone(now_us())
+                _check_precondition(precondition, found[0].rev if found is not None and live else None)
+                if found is None:
+                    record = await self._store.create(tx, holder, namespace, name, new)
+                else:
+                    record = await self._store.replace(tx, holder, found, new, live=live)
+                await self._verifiers.value_changed(tx, holder, namespace, name, new.provable)
+                await self._trail.tell(tx, principal, holder, "key.stored", record)
+                return record
 
-    async def get(self, principal: Principal, name: str, *, namespace: str = "") -> OpenedKey:
-        """Open a key.
+            return await self._idempotency.run(tx, principal, once, KeyRecord, change)
+
+        async with self._trail.refusals(principal, owner, name, "write"):
+            return await self._database.write(work, principal)
+
+    async def get(
+        self,
+        principal: Principal,
+        name: str,
+        *,
+        namespace: str = "",
+        owner: str | None = None,
+        version: int | None = None,
+    ) -> OpenedKey:
+        """Open a key, which the audit trail knows of before the caller has it.
+
+        Args:
+            principal: who is calling.
+            name: of the key.
+            namespace: within the account that holds it.
+            owner: that account, where it is another one.
+            version: an earlier one; None for the current one.
 
         Raises:
             ScopeMissing: without `keys:read`.
-            KeyNotFound: if this account has no such key, or it is deleted or expired.
+            KeyNotFound: if there is no such key for the caller, or it is deleted or expired.
+            GrantInsufficient: if it is shared with the caller, but not to be read.
+            VersionNotFound, VersionDestroyed: if that version is not there, or its value no longer.
             VaultDamaged: if it does not open.
         """
         principal.require("keys:read")
         check_name(name, namespace)
-        opened = await self._database.read(lambda tx: self._open(tx, principal, namespace, name))
-        if opened is None:
-            raise _not_found(name)
-        return opened
 
-    async def open_for_chat(self, principal: Principal, names: Sequence[str]) -> tuple[str, str] | None:
-        """Open the first of the caller's keys by these names, for a call to a provider on the caller's behalf.
+        async def work(tx: Transaction) -> OpenedKey:
+            holder = await self.grants.holder(tx, principal, owner, namespace, name, "read")
+            opened = await self._store.open(tx, holder, namespace, name, version)
+            if opened is None:
+                raise not_found(name, owner)
+            await self._trail.tell(tx, principal, holder, "key.read", opened.record, version=opened.version)
+            return opened
 
-        Asks for the scope `chat`, not `keys:read`: using a key is less than reading it.
+        async with self._trail.refusals(principal, owner, name, "read"):
+            return await self._database.write(work, principal)
+
+    async def open_for_chat(
+        self, principal: Principal, names: Sequence[str], *, owner: str | None = None
+    ) -> tuple[str, str] | None:
+        """Open the first key by these names, for a call to a provider on the caller's behalf.
+
+        Asks for the scope `chat`, not `keys:read`, and of another's key for the grant `chat`, not `read`: using a key
+        is less than reading it.
 
         Returns:
             The key's name and value, or None where the caller has none of them.
+
+        Raises:
+            GrantInsufficient: if it is shared with the caller, but not for chat.
         """
         principal.require("chat")
 
-        async def work(tx: Transaction) -> OpenedKey | None:
+        async def look(tx: Transaction) -> tuple[Account, OpenedKey] | None:
             for name in names:
-                opened = await self._open(tx, principal, "", name)
+                try:
+                    holder = await self.grants.holder(tx, principal, owner, "", name, "chat")
+                except KeyNotFound:
+                    continue
+                opened = await self._store.open(tx, holder, "", name)
                 if opened is not None and opened.is_text:
-                    return opened
+                    return holder, opened
             return None
 
-        opened = await self._database.read(work) if names else None
-        return None if opened is None else (opened.record.name, opened.value.decode())
+        if not names:
+            return None
+        async with self._trail.refusals(principal, owner, names[0], "chat"):
+            found = await self._database.read(look, principal)
+        if found is None:
+            return None
+        holder, opened = found
+        await self._trail.tell_of_chat(principal, holder, opened.record)
+        return opened.record.name, opened.value.decode()
+
+    async def has_for_chat(self, principal: Principal, names: Sequence[str]) -> bool:
+        """Return whether the caller has a key by one of these names; opens none."""
+        principal.require("chat")
+
+        async def look(tx: Transaction) -> bool:
+            for name in names:
+                found = await self._store.find(tx, principal.account, "", name, locked=False)
+                if found is not None and not found[0].gone(now_us()):
+                    return True
+            return False
+
+        return bool(names) and await self._database.read(look, principal)
 
     async def list_keys(
         self,
         principal: Principal,
         *,
         namespace: str = "",
+        owner: str | None = None,
         prefix: str = "",
         tag: tuple[str, str] | None = None,
         limit: int = MAX_PAGE,
         cursor: str | None = None,
     ) -> tuple[list[KeyRecord], str | None]:
-        """Return a page of what is known of the caller's live keys, by name, and the cursor of the next page.
+        """Return a page of what is known of live keys, by name, and the cursor of the next page.
 
         Args:
             principal: who is calling.
-            namespace: within the caller's account.
+            namespace: within the account whose list it is.
+            owner: that account, where it is another one: what it lets the caller read.
             prefix: literal; `%` and `_` mean themselves.
             tag: only keys with this tag and value.
             limit: 1 to 200.
@@ -153,236 +238,143 @@ class Vault:
         check_filter(namespace, prefix)
         if not 1 <= limit <= MAX_PAGE:
             raise InvalidRequest(f"`limit` must be between 1 and {MAX_PAGE}.")
-        scope = (principal.tenant_id, principal.account_id, namespace, prefix, *(tag or ()))
+        holder = owner or principal.account_id
+        scope = (principal.tenant_id, principal.account_id, holder, namespace, prefix, *(tag or ()))
         after = self._cursors.open(scope, cursor) if cursor else ""
-        parameters = {
-            "tenant_": principal.tenant_id,
-            "owner_": principal.account_id,
-            "namespace_": namespace,
-            "now_": now_us(),
-            "after_": after,
-            "limit_": limit + 1,
-        }
+        parameters: dict[str, object] = {"tenant_": principal.tenant_id, "owner_": holder, "namespace_": namespace}
+        parameters |= {"now_": now_us(), "limit_": limit + 1}
         if prefix:
             parameters |= {"prefix_": prefix, "prefix_end_": end_of_prefix(prefix)}
         if tag:
             parameters |= {"tag_": tag[0], "value_": tag[1]}
         statement = statements.PAGES[bool(prefix), tag is not None]
 
-        async def work(tx: Transaction) -> list[Row]:
-            return await tx.all(statement, **parameters)
+        async def work(tx: Transaction) -> list[KeyRecord]:
+            if holder == principal.account_id:
+                found = with_tags(await tx.all(statement, **parameters, after_=after))
+                if not found:
+                    return found
+                ends = found[0].name, found[-1].name
+                return marked(found, await self._verifiers.provable(tx, principal.account, namespace, *ends))
+            grants = await self.grants.applying(tx, principal, holder, namespace)
+            patterns = [grant.pattern for grant in grants if "read" in grant.actions]
+            records: list[KeyRecord] = []
+            last = after
+            while patterns and len(records) <= limit:
+                page = with_tags(await tx.all(statement, **parameters, after_=last))
+                records += [record for record in page if any(matches(pattern, record.name) for pattern in patterns)]
+                if len(page) <= limit:
+                    break
+                last = page[-1].name
+            return records
 
-        records = _with_tags(await self._database.read(work))
+        records = await self._database.read(work, principal)
         if len(records) <= limit:
             return records, None
         return records[:limit], self._cursors.make(scope, records[limit - 1].name)
 
     async def delete(
-        self, principal: Principal, name: str, *, namespace: str = "", precondition: Precondition = ANYHOW
+        self,
+        principal: Principal,
+        name: str,
+        *,
+        namespace: str = "",
+        owner: str | None = None,
+        precondition: Precondition = ANYHOW,
+        once: Once | None = None,
     ) -> Deleted:
-        """Delete a key; it can be restored for 30 days.
+        """Delete a key; it can be restored while its window lasts.
 
         Raises:
             ScopeMissing: without `keys:write`.
-            KeyNotFound: if there is no such key.
+            KeyNotFound: if there is no such key for the caller.
+            GrantInsufficient: if it is shared with the caller, but not to be written.
             RevisionConflict: if the precondition does not hold.
+            IdempotencyMismatch: if the request's key was used for another one.
         """
         principal.require("keys:write")
         check_name(name, namespace)
 
         async def work(tx: Transaction) -> Deleted:
-            row = await tx.one(statements.FIND, **_named(principal, namespace, name))
-            now = now_us()
-            if row is None or _gone(row, now):
-                raise _not_found(name)
-            _check_precondition(precondition, row[4])
-            await tx.execute(statements.MARK_DELETED, **_owned(principal), id_=row[0], now_=now, rev_=row[4] + 1)
-            return Deleted(name, now, now + RESTORE_WINDOW_US)
+            holder = await self.grants.holder(tx, principal, owner, namespace, name, "write")
 
-        return await self._database.write(work)
+            async def change() -> Deleted:
+                found, now = await self._store.find(tx, holder, namespace, name), now_us()
+                if found is None or found[0].gone(now):
+                    raise not_found(name, owner)
+                _check_precondition(precondition, found[0].rev)
+                record = await self._store.mark(tx, holder, found, deleted_at=now)
+                await self._verifiers.value_changed(tx, holder, namespace, name, b"")
+                await bump(tx)
+                await self._trail.tell(tx, principal, holder, "key.deleted", record)
+                return Deleted(name, now, now + self.limits.restore_window_us)
 
-    async def restore(self, principal: Principal, name: str, *, namespace: str = "") -> KeyRecord:
+            return await self._idempotency.run(tx, principal, once, Deleted, change)
+
+        async with self._trail.refusals(principal, owner, name, "write"):
+            return await self._database.write(work, principal)
+
+    async def restore(
+        self,
+        principal: Principal,
+        name: str,
+        *,
+        namespace: str = "",
+        owner: str | None = None,
+        once: Once | None = None,
+    ) -> KeyRecord:
         """Take a deletion back.
 
         Raises:
             ScopeMissing: without `keys:write`.
-            KeyNotFound: if there is no such key, or its window has passed.
+            KeyNotFound: if there is no such key for the caller, or its window has passed.
+            GrantInsufficient: if it is shared with the caller, but not to be written.
             KeyNotDeleted: if it was not deleted.
+            IdempotencyMismatch: if the request's key was used for another one.
         """
         principal.require("keys:write")
         check_name(name, namespace)
 
         async def work(tx: Transaction) -> KeyRecord:
-            row = await tx.one(statements.FIND, **_named(principal, namespace, name))
-            now = now_us()
-            if row is None or (row[9] is not None and row[9] + RESTORE_WINDOW_US <= now):
-                raise _not_found(name)
-            if row[9] is None:
-                raise KeyNotDeleted(f"The key {name!r} is not deleted.")
-            await tx.execute(statements.MARK_RESTORED, **_owned(principal), id_=row[0], now_=now, rev_=row[4] + 1)
-            return await _record(tx, principal, (*row[:4], row[4] + 1, *row[5:7], now, row[8]))
+            holder = await self.grants.holder(tx, principal, owner, namespace, name, "write")
 
-        return await self._database.write(work)
+            async def change() -> KeyRecord:
+                found = await self._store.find(tx, holder, namespace, name)
+                deleted_at = None if found is None else found[0].deleted_at
+                if found is None or (deleted_at and deleted_at + self.limits.restore_window_us <= now_us()):
+                    raise not_found(name, owner)
+                if deleted_at is None:
+                    raise KeyNotDeleted(f"The key {name!r} is not deleted.")
+                record = await self._store.mark(tx, holder, found, deleted_at=None)
+                await self._trail.tell(tx, principal, holder, "key.restored", record)
+                return record
+
+            return await self._idempotency.run(tx, principal, once, KeyRecord, change)
+
+        async with self._trail.refusals(principal, owner, name, "write"):
+            return await self._database.write(work, principal)
 
     async def purge(self) -> int:
-        """Remove for good what was deleted longer ago than the window; return how many keys that were."""
+        """Remove for good what was deleted longer ago than the window, and stored answers whose day is over.
 
-        async def work(tx: Transaction) -> int:
-            before = now_us() - RESTORE_WINDOW_US
-            rows = await tx.all(statements.EXPIRED_DELETIONS, before_=before, limit_=_PURGE_STEP)
-            for tenant_id, key_id in rows:
-                for statement in statements.PURGE:
-                    await tx.execute(statement, tenant_=tenant_id, id_=key_id)
-            return len(rows)
+        Returns:
+            How many keys that were.
+        """
+
+        async def keys(tx: Transaction) -> int:
+            before = now_us() - self.limits.restore_window_us
+            removed = await self._store.purge(tx, before, _PURGE_STEP)
+            for tenant_id, stored in removed:
+                server = Operator(tenant_id, stored.owner_id, actor_id="server")
+                await self._audit.record(tx, server, "key.purged", stored.name, details={"id": stored.id})
+            return len(removed)
 
         removed = 0
-        while step := await self._database.write(work):
+        while step := await self._database.write(keys, ServerWork.PURGE):
             removed += step
+        while await self._database.write(self._idempotency.forget_old, ServerWork.PURGE):
+            pass
         return removed
-
-    # --- within a transaction ---
-
-    async def _create(
-        self, tx: Transaction, principal: Principal, namespace: str, name: str, new: NewValue, now: int
-    ) -> KeyRecord:
-        key_id = uuid7()
-        await tx.execute(
-            statements.ADD,
-            **_named(principal, namespace, name),
-            id_=key_id,
-            note_=new.note or None,
-            expires_at_=new.expires_at,
-            now_=now,
-        )
-        await self._add_version(tx, principal, key_id, 1, new, now)
-        await _set_tags(tx, principal, key_id, new.tags or {})
-        return await _record(tx, principal, (key_id, name, namespace, 1, 1, new.note or None, now, now, new.expires_at))
-
-    async def _replace(
-        self, tx: Transaction, principal: Principal, row: Row, new: NewValue, now: int, *, live: bool
-    ) -> KeyRecord:
-        key_id, name, namespace, version, rev, note, created_at, *_ = row
-        version, rev = version + 1, rev + 1
-        # A key that was gone begins anew: what described the old one does not describe the new one.
-        note = (note if live else None) if new.note is None else new.note or None
-        created_at = created_at if live else now
-        await tx.execute(
-            statements.NEW_VERSION,
-            **_owned(principal),
-            id_=key_id,
-            version_=version,
-            rev_=rev,
-            note_=note,
-            created_at_=created_at,
-            expires_at_=new.expires_at,
-            now_=now,
-        )
-        await self._add_version(tx, principal, key_id, version, new, now)
-        if new.tags is not None or not live:
-            await tx.execute(statements.DROP_TAGS, tenant_=principal.tenant_id, id_=key_id)
-            await _set_tags(tx, principal, key_id, new.tags or {})
-        return await _record(
-            tx, principal, (key_id, name, namespace, version, rev, note, created_at, now, new.expires_at)
-        )
-
-    async def _add_version(
-        self, tx: Transaction, principal: Principal, key_id: str, version: int, new: NewValue, now: int
-    ) -> None:
-        tenant_key_id, tenant_key = await self._keyring.current(tx, principal.tenant_id)
-        dek = crypto.random_key()
-        await tx.execute(
-            statements.ADD_VERSION,
-            tenant_=principal.tenant_id,
-            id_=key_id,
-            version_=version,
-            tenant_key_=tenant_key_id,
-            is_text_=new.is_text,
-            wrapped_dek_=crypto.seal(
-                tenant_key, dek_id(tenant_key_id), dek, _place(principal, key_id, version, "data-key")
-            ),
-            blob_=crypto.seal(dek, dek_id(key_id), new.value, _place(principal, key_id, version, "value")),
-            now_=now,
-        )
-        await tx.execute(
-            statements.DESTROY_UP_TO,
-            tenant_=principal.tenant_id,
-            id_=key_id,
-            version_=version - VERSIONS_KEPT,
-            now_=now,
-        )
-
-    async def _open(self, tx: Transaction, principal: Principal, namespace: str, name: str) -> OpenedKey | None:
-        row = await tx.one(statements.OPEN, **_named(principal, namespace, name), now_=now_us())
-        if row is None:
-            return None
-        tenant_key_id, is_text, wrapped_dek, blob = row[9:13]
-        if wrapped_dek is None or blob is None:
-            raise VaultDamaged("The current version of a key was destroyed.")
-        key_id, version = row[0], row[3]
-        tenant_key = await self._keyring.get(tx, principal.tenant_id, tenant_key_id)
-        dek = crypto.unseal(tenant_key, wrapped_dek, _place(principal, key_id, version, "data-key"))
-        value = crypto.unseal(dek, blob, _place(principal, key_id, version, "value"))
-        return OpenedKey(await _record(tx, principal, row[:9]), value, bool(is_text))
-
-
-def _owned(principal: Principal) -> dict[str, str]:
-    return {"tenant_": principal.tenant_id, "owner_": principal.account_id}
-
-
-def _named(principal: Principal, namespace: str, name: str) -> dict[str, str]:
-    return {**_owned(principal), "namespace_": namespace, "name_": name}
-
-
-def _place(principal: Principal, key_id: str, version: int, purpose: str) -> crypto.Place:
-    return crypto.Place(
-        tenant=principal.tenant_id, owner=principal.account_id, object_id=key_id, version=version, purpose=purpose
-    )
-
-
-def _gone(row: Row, now: int) -> bool:
-    expires_at, deleted_at = row[8], row[9]
-    return deleted_at is not None or (expires_at is not None and expires_at <= now)
-
-
-async def _record(tx: Transaction, principal: Principal, row: Row) -> KeyRecord:
-    found = await tx.all(statements.TAGS, tenant_=principal.tenant_id, id_=row[0])
-    return _as_record(row, {tag[0]: tag[1] for tag in found})
-
-
-def _as_record(row: Row, tags: dict[str, str]) -> KeyRecord:
-    key_id, name, namespace, version, rev, note, created_at, updated_at, expires_at = row[:9]
-    return KeyRecord(
-        id=key_id,
-        name=name,
-        namespace=namespace,
-        version=version,
-        rev=rev,
-        tags=tags,
-        note=note,
-        created_at=created_at,
-        updated_at=updated_at,
-        expires_at=expires_at,
-    )
-
-
-def _with_tags(rows: list[Row]) -> list[KeyRecord]:
-    """Return one record for each key, from a row for each of its tags."""
-    records: list[KeyRecord] = []
-    for row in rows:
-        if not records or records[-1].id != row[0]:
-            records.append(_as_record(row, {}))
-        if row[9] is not None:
-            records[-1].tags[row[9]] = row[10]
-    return records
-
-
-async def _set_tags(tx: Transaction, principal: Principal, key_id: str, tags: dict[str, str]) -> None:
-    for tag, value in tags.items():
-        await tx.execute(statements.ADD_TAG, tenant_=principal.tenant_id, id_=key_id, tag_=tag, value_=value)
-
-
-def _not_found(name: str) -> KeyNotFound:
-    return KeyNotFound(f"You have no key {name!r}.")
 
 
 def _check_precondition(precondition: Precondition, rev: int | None) -> None:

@@ -1,4 +1,4 @@
-"""The vault's SQL, compiled once per dialect. Every statement is bound to a tenant and an owner."""
+"""The vault's SQL, compiled once per dialect. Every statement is bound to a tenant, and to an owner or one key's id."""
 
 from itertools import product
 
@@ -11,91 +11,74 @@ from mesh_server.vault.models import key_tags, key_versions, keys
 _OWNED = (keys.c.tenant_id == bindparam("tenant_")) & (keys.c.owner_id == bindparam("owner_"))
 _IN_NAMESPACE = _OWNED & (keys.c.namespace == bindparam("namespace_"))
 _NAMED = _IN_NAMESPACE & (keys.c.name == bindparam("name_"))
-_BY_ID = _OWNED & (keys.c.id == bindparam("id_"))
 _LIVE = keys.c.deleted_at.is_(None) & (keys.c.expires_at.is_(None) | (keys.c.expires_at > bindparam("now_")))
 
-RECORD = (
+#: A key's row as `store.StoredKey` has it; all of it is under the row's mac.
+KEY = (
     keys.c.id,
-    keys.c.name,
+    keys.c.owner_id,
     keys.c.namespace,
+    keys.c.name,
     keys.c.current_version,
     keys.c.rev,
     keys.c.note,
     keys.c.created_at,
     keys.c.updated_at,
     keys.c.expires_at,
+    keys.c.deleted_at,
+)
+#: What of a version's row is under its mac.
+VERSION = (
+    key_versions.c.version,
+    key_versions.c.tenant_key_id,
+    key_versions.c.is_text,
+    key_versions.c.created_at,
+    key_versions.c.destroyed_at,
 )
 
-FIND = select(*RECORD, keys.c.deleted_at).where(_NAMED)
+#: Locks the row where the database has row locks.
+FIND_LOCKED = select(*KEY, keys.c.mac).where(_NAMED).with_for_update()
+FIND = select(*KEY, keys.c.mac).where(_NAMED)
 
-OPEN = (
-    select(
-        *RECORD, key_versions.c.tenant_key_id, key_versions.c.is_text, key_versions.c.wrapped_dek, key_versions.c.blob
+
+def _open(*, current: bool) -> Select[tuple[object, ...]]:
+    version = keys.c.current_version if current else bindparam("version_")
+    return (
+        select(*KEY, keys.c.mac, *VERSION, key_versions.c.mac, key_versions.c.wrapped_dek, key_versions.c.blob)
+        .outerjoin(
+            key_versions,
+            (key_versions.c.tenant_id == keys.c.tenant_id)
+            & (key_versions.c.key_id == keys.c.id)
+            & (key_versions.c.version == version),
+        )
+        .where(_NAMED, _LIVE)
     )
-    .join(
-        key_versions,
-        (key_versions.c.tenant_id == keys.c.tenant_id)
-        & (key_versions.c.key_id == keys.c.id)
-        & (key_versions.c.version == keys.c.current_version),
-    )
-    .where(_NAMED, _LIVE)
-)
+
+
+OPEN, OPEN_VERSION = _open(current=True), _open(current=False)
 
 ADD = insert(keys).values(
-    tenant_id=bindparam("tenant_"),
-    id=bindparam("id_"),
-    owner_id=bindparam("owner_"),
-    namespace=bindparam("namespace_"),
-    name=bindparam("name_"),
-    current_version=1,
-    rev=1,
-    note=bindparam("note_"),
-    created_at=bindparam("now_"),
-    updated_at=bindparam("now_"),
-    expires_at=bindparam("expires_at_"),
+    {column.name: bindparam(f"{column.name}_") for column in (keys.c.tenant_id, *KEY, keys.c.mac)}
 )
 
-NEW_VERSION = (
+_CHANGING = ("current_version", "rev", "note", "created_at", "updated_at", "expires_at", "deleted_at", "mac")
+CHANGE = (
     update(keys)
-    .where(_BY_ID)
-    .values(
-        current_version=bindparam("version_"),
-        rev=bindparam("rev_"),
-        note=bindparam("note_"),
-        created_at=bindparam("created_at_"),
-        updated_at=bindparam("now_"),
-        expires_at=bindparam("expires_at_"),
-        deleted_at=null(),
-    )
+    .where(keys.c.tenant_id == bindparam("tenant_id_"), keys.c.id == bindparam("id_"))
+    .values({name: bindparam(f"{name}_") for name in _CHANGING})
 )
 
-ADD_VERSION = insert(key_versions).values(
-    tenant_id=bindparam("tenant_"),
-    key_id=bindparam("id_"),
-    version=bindparam("version_"),
-    tenant_key_id=bindparam("tenant_key_"),
-    is_text=bindparam("is_text_"),
-    wrapped_dek=bindparam("wrapped_dek_"),
-    blob=bindparam("blob_"),
-    created_at=bindparam("now_"),
+ADD_VERSION = insert(key_versions).values({column.name: bindparam(f"{column.name}_") for column in key_versions.c})
+_VERSIONS_OF = (key_versions.c.tenant_id == bindparam("tenant_")) & (key_versions.c.key_id == bindparam("id_"))
+VERSIONS = select(*VERSION, key_versions.c.mac).where(_VERSIONS_OF).order_by(key_versions.c.version.desc())
+ONE_VERSION = select(*VERSION, key_versions.c.mac).where(_VERSIONS_OF, key_versions.c.version == bindparam("version_"))
+UP_TO = select(*VERSION, key_versions.c.mac).where(
+    _VERSIONS_OF, key_versions.c.version <= bindparam("version_"), key_versions.c.destroyed_at.is_(None)
 )
-
-DESTROY_UP_TO = (
+DESTROY = (
     update(key_versions)
-    .where(
-        key_versions.c.tenant_id == bindparam("tenant_"),
-        key_versions.c.key_id == bindparam("id_"),
-        key_versions.c.version <= bindparam("version_"),
-        key_versions.c.destroyed_at.is_(None),
-    )
-    .values(wrapped_dek=null(), blob=null(), destroyed_at=bindparam("now_"))
-)
-
-MARK_DELETED = (
-    update(keys).where(_BY_ID).values(deleted_at=bindparam("now_"), updated_at=bindparam("now_"), rev=bindparam("rev_"))
-)
-MARK_RESTORED = (
-    update(keys).where(_BY_ID).values(deleted_at=null(), updated_at=bindparam("now_"), rev=bindparam("rev_"))
+    .where(_VERSIONS_OF, key_versions.c.version == bindparam("version_"))
+    .values(wrapped_dek=null(), blob=null(), destroyed_at=bindparam("now_"), mac=bindparam("mac_"))
 )
 
 _TAGS_OF = (key_tags.c.tenant_id == bindparam("tenant_")) & (key_tags.c.key_id == bindparam("id_"))
@@ -106,7 +89,7 @@ ADD_TAG = insert(key_tags).values(
 )
 
 EXPIRED_DELETIONS = (
-    select(keys.c.tenant_id, keys.c.id)
+    select(keys.c.tenant_id, *KEY, keys.c.mac)
     .where(keys.c.deleted_at <= bindparam("before_"))
     .order_by(keys.c.deleted_at)
     .limit(bindparam("limit_"))
@@ -117,9 +100,7 @@ def _purge(table: str) -> Delete:
     if table == "keys":
         return delete(keys).where(keys.c.tenant_id == bindparam("tenant_"), keys.c.id == bindparam("id_"))
     if table == "key_versions":
-        return delete(key_versions).where(
-            key_versions.c.tenant_id == bindparam("tenant_"), key_versions.c.key_id == bindparam("id_")
-        )
+        return delete(key_versions).where(_VERSIONS_OF)
     return DROP_TAGS
 
 
@@ -127,7 +108,7 @@ PURGE = tuple(_purge(table) for table in ("key_tags", "key_versions", "keys"))
 
 
 def _page(with_prefix: bool, with_tag: bool) -> Select[tuple[object, ...]]:  # noqa: FBT001 - two switches of one text
-    found = select(*RECORD).where(_IN_NAMESPACE, _LIVE, keys.c.name > bindparam("after_"))
+    found = select(*KEY).where(_IN_NAMESPACE, _LIVE, keys.c.name > bindparam("after_"))
     if with_prefix:
         # A range over the index; LIKE would need escaping and a case-sensitive collation.
         found = found.where(keys.c.name >= bindparam("prefix_"), keys.c.name < bindparam("prefix_end_"))

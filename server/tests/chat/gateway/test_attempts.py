@@ -6,6 +6,7 @@ import time
 import pytest
 
 from mesh_server.chat.attempts import Attempts, Breaker, Patience
+from mesh_server.chat.upstream.direct import Direct
 from mesh_server.errors import (
     ProviderFailed,
     ProviderKeyMissing,
@@ -48,6 +49,35 @@ async def test_what_was_not_executed_is_tried_again(mesh, upstream, status, stre
     assert answer.status == 200
     assert len(upstream.asked) == 3
     assert answer.headers["mesh-route"] == "plain/plain-model"
+
+
+@pytest.mark.parametrize("streams", [False, True])
+async def test_a_connection_that_is_gone_before_anything_was_written_is_tried_again(
+    mesh, upstream, monkeypatch, streams
+):
+    take, taken = Direct.take, []
+
+    async def gone_once(direct, *arguments):
+        taken.append(await take(direct, *arguments))
+        if len(taken) == 1:
+            taken[0].abort()
+        return taken[-1]
+
+    monkeypatch.setattr(Direct, "take", gone_once)
+    answer = await mesh.call("POST", PATH, {"model": "plain-model", "messages": HI, "stream": streams})
+    assert answer.status == 200
+    assert (len(taken), len(upstream.asked)) == (2, 1)
+
+
+@pytest.mark.parametrize("streams", [False, True])
+async def test_a_connection_that_breaks_after_the_request_is_not(mesh, upstream, streams):
+    async def script(exchange):
+        exchange.reset()
+
+    upstream.script = script
+    answer = await mesh.call("POST", PATH, {"model": "plain-model", "messages": HI, "stream": streams})
+    assert answer.status == 502
+    assert len(upstream.asked) == 1
 
 
 @pytest.mark.parametrize("status", [400, 401, 404, 422, 500, 502, 504])

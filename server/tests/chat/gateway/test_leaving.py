@@ -58,12 +58,13 @@ async def test_leaving_a_stream_ends_the_call_at_the_provider(mesh, upstream, su
 
 
 @pairs
-async def test_leaving_a_plain_call_leaves_nothing_behind_here(mesh, upstream, surface, kind):
-    asked = asyncio.Event()
+async def test_leaving_a_plain_call_ends_it_at_the_provider(mesh, upstream, surface, kind):
+    asked, over = asyncio.Event(), asyncio.Event()
 
     async def script(exchange):
         asked.set()
-        await asyncio.sleep(30)
+        await exchange.left()
+        over.set()
 
     upstream.script = script
     path, least = SURFACES[surface]
@@ -72,6 +73,7 @@ async def test_leaving_a_plain_call_leaves_nothing_behind_here(mesh, upstream, s
         await asked.wait()
 
     left = await leave(mesh, path, {**least, "model": MODELS[kind]}, when=when)
+    await asyncio.wait_for(over.wait(), 0.1)  # nothing is waited for: neither an answer nor a write
     assert not left - set(upstream.connections)
 
 

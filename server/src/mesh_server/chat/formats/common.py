@@ -31,6 +31,7 @@ class ChatRequest:
         model: as asked for; None to leave it to the provider or the server.
         provider: as asked for; None to find it by the model.
         key_name: the key of the caller's vault to use; None to find it by the provider.
+        key_owner: the account that shares that key with the caller; None for the caller's own.
         stream: answer piece by piece.
         include_usage: the caller asked for the tokens spent at a stream's end.
         strict_models: never answer with another model than the one asked for.
@@ -48,6 +49,7 @@ class ChatRequest:
     fields: dict[str, msgspec.Raw] = field(repr=False)
     provider: str | None = None
     key_name: str | None = None
+    key_owner: str | None = None
     include_usage: bool = False
     strict_models: bool | None = None
     thinking: bool | None = None

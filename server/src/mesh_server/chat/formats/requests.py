@@ -40,6 +40,7 @@ class _MeshKnown(_ChatKnown):
 
     provider: str | None = None
     key_name: str | None = None
+    key_owner: str | None = None
     message: str | None = None
     prompt: str | None = None
     thinking: bool | None = None
@@ -104,6 +105,10 @@ def read_mesh(body: bytes, headers: Mapping[str, str]) -> ChatRequest:
     request.format = CHAT
     request.is_mesh = True
     request.provider, request.key_name = known.provider or None, known.key_name or None
+    request.key_owner = known.key_owner or None
+    if request.key_owner is not None and request.key_name is None:
+        # Never found by itself: who shares a key with somebody would see what that person asks with it.
+        raise InvalidRequest("`key_owner` needs `key_name`: name the key that is shared with you.")
     request.thinking = True if known.thinking is None and budget is not None else known.thinking
     request.thinking_budget = budget
     request.strict_models = known.strict_models

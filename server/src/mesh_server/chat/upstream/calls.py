@@ -8,8 +8,9 @@ import msgspec
 from mesh_server.chat.formats.common import Outcome
 from mesh_server.chat.models import Target
 from mesh_server.chat.upstream import anthropic, openai
-from mesh_server.chat.upstream.failures import failure_of, no_answer
-from mesh_server.chat.upstream.pool import Pool, UpstreamAnswer, UpstreamFailure
+from mesh_server.chat.upstream.failures import UpstreamFailure
+from mesh_server.chat.upstream.meanings import failure_of, no_answer
+from mesh_server.chat.upstream.pool import Pool, UpstreamAnswer
 from mesh_server.errors import MeshError, ProviderAuthFailed, ProviderFailed
 
 #: Headers in which OpenAI and Anthropic tell what is left of a key's rate.
@@ -51,7 +52,7 @@ class Calls:
         """Return a provider's whole answer; what is left of the key's rate goes into the outcome.
 
         Raises:
-            MeshError: the provider's failure, in its meaning; see `failures`.
+            MeshError: the provider's failure, in its meaning; see `meanings`.
         """
         async with self.open(target, "POST", url, headers, body) as answer:
             outcome.limits = limits_of(target, answer)

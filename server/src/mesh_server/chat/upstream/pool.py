@@ -1,44 +1,61 @@
 """The one way out: HTTP to providers, with connections kept, limits on time and size, and no redirects."""
 
+import ssl
 from collections.abc import AsyncIterator, Mapping
-from contextlib import asynccontextmanager
+from contextlib import AbstractAsyncContextManager, asynccontextmanager
 from datetime import timedelta
+from typing import Protocol
 from urllib.parse import urlsplit
+from urllib.request import getproxies, proxy_bypass
 
 from pyreqwest.client import Client, ClientBuilder
 from pyreqwest.exceptions import DetailedPyreqwestError, PyreqwestError, RequestTimeoutError
+from pyreqwest.request import RequestBuilder
 from pyreqwest.response import Response
 
-CONNECT_S = 5.0
+from mesh_server.chat.upstream.direct import CONNECT_S, MAX_ANSWER_BYTES, Direct, has_roots
+from mesh_server.chat.upstream.failures import Broken, Stalled, Unreachable, UpstreamFailure
+from mesh_server.native import settle_at_exit
+
 #: Seconds without a byte of a stream after which a provider counts as stalled.
 IDLE_S = 300.0
-#: Seconds that a whole answer may take to begin: as long as the official clients wait for one.
+#: Seconds without a byte of a whole answer: as long as the official clients wait for one.
 WHOLE_S = 600.0
-#: Largest answer in bytes that is read whole.
-MAX_ANSWER_BYTES = 64 * 1024 * 1024
 
 _SECRET_HEADERS = frozenset({"authorization", "x-api-key"})
 _LOOPBACK = frozenset({"localhost", "127.0.0.1", "::1"})
 
 
-class UpstreamFailure(Exception):
-    """A call that brought no answer. Its text never holds what was sent."""
-
-
-class Unreachable(UpstreamFailure):
-    """No connection could be made: nothing was sent."""
-
-
-class Stalled(UpstreamFailure):
-    """A connection was there, but nothing came for too long."""
-
-
-class Broken(UpstreamFailure):
-    """The connection ended in the middle, or what came is no HTTP or too much."""
-
-
-class UpstreamAnswer:
+class UpstreamAnswer(Protocol):
     """An answer whose body is still to be read."""
+
+    @property
+    def status(self) -> int:
+        """The HTTP status."""
+
+    def header(self, name: str) -> str | None:
+        """Return a header's value by its lower-case name, or None."""
+
+    def headers(self, *prefixes: str) -> dict[str, str]:
+        """Return the headers whose lower-case names begin so."""
+
+    def chunks(self) -> AsyncIterator[bytes]:
+        """Yield the body as it comes; the next piece is asked for only when the last one was dealt with.
+
+        Raises:
+            Stalled, Broken: if it does not come to its end.
+        """
+
+    async def read(self, limit: int = MAX_ANSWER_BYTES) -> bytes:
+        """Return the whole body.
+
+        Raises:
+            Stalled, Broken: if it does not come to its end, or is larger than `limit`.
+        """
+
+
+class _ProxiedAnswer:
+    """An answer that came through the other library."""
 
     def __init__(self, response: Response) -> None:
         self._response = response
@@ -85,20 +102,24 @@ class UpstreamAnswer:
 
 
 class Pool:
-    """Connections to providers: through the environment's proxies, and straight to this machine.
+    """Connections to providers: our own where they are reached straight, the library's through a proxy.
 
     Args:
         idle_s: seconds without a byte after which a stream fails.
         whole_s: seconds without a byte after which another call fails.
+        tls: how certificates are verified; by default by the machine's trust store.
     """
 
-    def __init__(self, *, idle_s: float = IDLE_S, whole_s: float = WHOLE_S) -> None:
+    def __init__(self, *, idle_s: float = IDLE_S, whole_s: float = WHOLE_S, tls: ssl.SSLContext | None = None) -> None:
         self._idle_s = idle_s
         self._whole_s = whole_s
-        self._clients: dict[tuple[bool, bool], Client] = {}
+        self._direct = Direct(tls)
+        self._clients: dict[bool, Client] = {}
+        self._proxies = getproxies()
+        self._straight: dict[str, bool] = {}
+        self._roots = tls is not None or has_roots()
 
-    @asynccontextmanager
-    async def request(
+    def request(
         self,
         method: str,
         url: str,
@@ -107,13 +128,13 @@ class Pool:
         body: bytes | None = None,
         streams: bool = False,
         within_s: float | None = None,
-    ) -> AsyncIterator[UpstreamAnswer]:
+    ) -> AbstractAsyncContextManager[UpstreamAnswer]:
         """Send a request; leaving the context before the body's end closes its connection.
 
         Args:
             method: of HTTP.
             url: absolute.
-            headers: sent as they are; those with a key are treated as secrets.
+            headers: sent as they are; `authorization` is treated as a secret.
             body: sent whole.
             streams: the answer comes piece by piece.
             within_s: seconds after which the call ends, however far it is.
@@ -122,7 +143,35 @@ class Pool:
             Unreachable: before anything was sent.
             Stalled, Broken: afterwards.
         """
-        builder = self._client(url, streams=streams).request(method, url)
+        origin = url[: url.find("/", 8)]
+        straight = self._straight.get(origin)
+        if straight is None:
+            straight = self._straight[origin] = self._is_straight(origin)
+        if straight:
+            idle_s = self._idle_s if streams else self._whole_s
+            return self._direct.request(method, url, headers=headers, body=body, idle_s=idle_s, within_s=within_s)
+        request = self._library(streams=streams).request(method, url)
+        return self._proxied(request, headers, body, within_s)
+
+    async def close(self) -> None:
+        """Close every connection."""
+        await self._direct.close()
+        clients, self._clients = list(self._clients.values()), {}
+        for client in clients:
+            await client.close()
+
+    def _is_straight(self, origin: str) -> bool:
+        parts = urlsplit(origin)
+        host = parts.hostname or ""
+        if host in _LOOPBACK:
+            return True
+        proxied = (parts.scheme in self._proxies or "all" in self._proxies) and not proxy_bypass(host)
+        return not proxied and (parts.scheme == "http" or self._roots)
+
+    @asynccontextmanager
+    async def _proxied(
+        self, builder: RequestBuilder, headers: Mapping[str, str], body: bytes | None, within_s: float | None
+    ) -> AsyncIterator[UpstreamAnswer]:
         for name, value in headers.items():
             builder = builder.header(name, value, is_sensitive=name in _SECRET_HEADERS)
         if body is not None:
@@ -136,29 +185,23 @@ class Pool:
         except PyreqwestError as problem:
             raise _failure(problem) from None
         try:
-            yield UpstreamAnswer(response)
+            yield _ProxiedAnswer(response)
         finally:
             await sending.__aexit__(None, None, None)
 
-    async def close(self) -> None:
-        """Close every connection."""
-        clients, self._clients = list(self._clients.values()), {}
-        for client in clients:
-            await client.close()
-
-    def _client(self, url: str, *, streams: bool) -> Client:
-        local = urlsplit(url).hostname in _LOOPBACK
-        client = self._clients.get((local, streams))
+    def _library(self, *, streams: bool) -> Client:
+        client = self._clients.get(streams)
         if client is None:
-            builder = (
+            settle_at_exit()
+            client = self._clients[streams] = (
                 ClientBuilder()
                 .user_agent("mesh-server")
                 .connect_timeout(timedelta(seconds=CONNECT_S))
                 .read_timeout(timedelta(seconds=self._idle_s if streams else self._whole_s))
                 .follow_redirects(enable=False)
                 .referer(enable=False)
+                .build()
             )
-            client = self._clients[local, streams] = (builder.no_proxy() if local else builder).build()
         return client
 
 

@@ -6,7 +6,8 @@ from email.utils import parsedate_to_datetime
 
 from mesh_server.chat.models import Provider, Target
 from mesh_server.chat.upstream import anthropic, openai
-from mesh_server.chat.upstream.pool import Pool, UpstreamFailure
+from mesh_server.chat.upstream.failures import UpstreamFailure
+from mesh_server.chat.upstream.pool import Pool
 
 
 @dataclass(frozen=True, slots=True)

@@ -1,0 +1,74 @@
+"""How the links of a chain and its checkpoints are computed; pure, so that `verify` and the writer can't differ.
+
+    genesis     = HMAC(k,  fields("MESH-AUDIT-V01/chain", chain))
+    hash[n]     = HMAC(k,  fields("MESH-AUDIT-V01/row", hash[n-1], chain, n, every field of the event))
+    mac[number] = HMAC(k', fields("MESH-AUDIT-V01/checkpoint", mac[number-1], number, chain, seq, head, at))
+
+HMAC-SHA-256 under keys derived from the server's root key, which is in the database only wrapped under the master key:
+who can write to the database can't compute a link.
+"""
+
+from collections.abc import Callable, Sequence
+from dataclasses import astuple, dataclass
+
+from mesh_protocol.transcript import lp
+from mesh_server.audit.models import Event
+
+KeyedHash = Callable[[bytes], bytes]
+Field = str | int | bytes | None
+
+#: What the first checkpoint follows.
+NO_MAC = bytes(32)
+
+
+@dataclass(frozen=True, slots=True)
+class Checkpoint:
+    """Where a chain stood at a moment, signed; checkpoints form a chain of their own by their numbers."""
+
+    number: int
+    chain: str
+    seq: int
+    head: bytes
+    at: int
+    prev_mac: bytes
+    mac: bytes
+
+
+def fields(*values: Field) -> bytes:
+    """Return values as bytes from which they can be told again: each behind its type and its length.
+
+    Raises:
+        TypeError: for a value of another type.
+    """
+    return b"".join(_field(value) for value in values)
+
+
+def genesis(keyed_hash: KeyedHash, chain: str) -> bytes:
+    """Return what the first link of a chain follows."""
+    return keyed_hash(fields("MESH-AUDIT-V01/chain", chain))
+
+
+def link(keyed_hash: KeyedHash, previous: bytes, chain: str, seq: int, event: Event) -> bytes:
+    """Return the hash of an event at its place in a chain."""
+    content: Sequence[Field] = astuple(event)
+    return keyed_hash(fields("MESH-AUDIT-V01/row", previous, chain, seq, *content))
+
+
+def sign(
+    keyed_hash: KeyedHash, *, number: int, chain: str, seq: int, head: bytes, at: int, prev_mac: bytes
+) -> Checkpoint:
+    """Return a checkpoint with its signature."""
+    content = fields("MESH-AUDIT-V01/checkpoint", prev_mac, number, chain, seq, head, at)
+    return Checkpoint(number, chain, seq, head, at, prev_mac, keyed_hash(content))
+
+
+def _field(value: Field) -> bytes:
+    if value is None:
+        return b"\x00"
+    if isinstance(value, str):
+        return b"\x01" + lp(value.encode())
+    if isinstance(value, int):
+        return b"\x02" + lp(str(int(value)).encode())
+    if isinstance(value, bytes):
+        return b"\x03" + lp(value)
+    raise TypeError(f"a {type(value).__name__} has no place in a chain")

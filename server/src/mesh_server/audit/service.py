@@ -1,0 +1,274 @@
+"""Writes the audit trail inside the transactions of the changes, and reads it.
+
+Each process writes a chain of its own, so that processes do not wait for each other; within a chain the head's row is
+locked by the transaction that adds to it.
+"""
+
+import asyncio
+import contextlib
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+import msgspec
+import structlog
+
+from mesh_server.audit import chain as links
+from mesh_server.audit import statements
+from mesh_server.audit.chain import Checkpoint, KeyedHash
+from mesh_server.audit.head import HeadFile, KnownHead
+from mesh_server.audit.models import SYSTEM, Actor, Event
+from mesh_server.db.engine import Database
+from mesh_server.db.schema import Row, Transaction
+from mesh_server.db.scope import ServerWork, Tenant
+from mesh_server.errors import MeshError, StartupError
+from mesh_server.ids import now_us, uuid7
+
+#: Seconds between two checkpoints, where there was anything to audit.
+CHECKPOINT_S = 30.0
+MAX_PAGE = 200
+
+_encoder = msgspec.json.Encoder(order="deterministic")
+_log = structlog.get_logger("mesh.audit")
+
+
+@dataclass(frozen=True, slots=True)
+class Filter:
+    """Which events of a trail; None for all. Times in microseconds since 1970, `until` exclusive."""
+
+    action: str | None = None
+    object: str | None = None
+    since: int | None = None
+    until: int | None = None
+
+
+EVERYTHING = Filter()
+
+
+class Audit:
+    """The trail of one process.
+
+    Args:
+        database: where it is.
+        chain_hash, checkpoint_hash: keyed hashes of 32 bytes, under keys for these purposes alone.
+        head: the file beside the data folder that holds the newest checkpoint; None to keep none.
+    """
+
+    def __init__(
+        self, database: Database, chain_hash: KeyedHash, checkpoint_hash: KeyedHash, head: HeadFile | None
+    ) -> None:
+        self._database = database
+        self._chain_hash = chain_hash
+        self._checkpoint_hash = checkpoint_hash
+        self._head = head
+        self._chain = uuid7()
+        self._task: asyncio.Task[None] | None = None
+
+    # --- writing ---
+
+    async def record(
+        self,
+        tx: Transaction,
+        who: Actor,
+        action: str,
+        object_: str,
+        *,
+        account_id: str | None = None,
+        outcome: str = "ok",
+        details: Mapping[str, object] | None = None,
+    ) -> None:
+        """Add an event to the trail, as part of the transaction of what it tells.
+
+        Args:
+            tx: the transaction of the change, or of the read.
+            who: who does it.
+            action: `key.read`, `token.revoked`, …
+            object_: the name or the id of what it is done to; never a secret.
+            account_id: whose that is; None for that of `who`.
+            outcome: `ok` or `denied`.
+            details: JSON values, never a secret.
+        """
+        event = Event(
+            id=uuid7(),
+            at=now_us(),
+            tenant_id=who.tenant_id,
+            account_id=account_id or who.account_id,
+            actor_id=who.actor_id,
+            token_id=who.token_id,
+            action=action,
+            object=object_,
+            outcome=outcome,
+            request_id=who.request_id,
+            details=_encoder.encode(details or {}).decode(),
+        )
+        head = await tx.one(statements.HEAD, chain_=self._chain)
+        seq, previous = (head[0], head[1]) if head else (0, links.genesis(self._chain_hash, self._chain))
+        hash_ = links.link(self._chain_hash, previous, self._chain, seq + 1, event)
+        row = {f"{name}_": getattr(event, name) for name in Event.__slots__}
+        await tx.execute(statements.ADD, chain_=self._chain, seq_=seq + 1, prev_hash_=previous, hash_=hash_, **row)
+        move = statements.MOVE_HEAD if head else statements.ADD_HEAD
+        await tx.execute(move, chain_=self._chain, seq_=seq + 1, hash_=hash_)
+
+    async def open(self) -> None:
+        """Begin this process's chain, so that its first writers find a head to lock."""
+
+        async def work(tx: Transaction) -> None:
+            if await tx.one(statements.HEAD, chain_=self._chain) is None:
+                first = links.genesis(self._chain_hash, self._chain)
+                await tx.execute(statements.ADD_HEAD, chain_=self._chain, seq_=0, hash_=first)
+
+        await self._database.write(work, ServerWork.AUDIT)
+
+    async def check(self) -> None:
+        """Raise where the trail can't be written now: for readiness."""
+
+        async def work(tx: Transaction) -> None:
+            await tx.execute(statements.PROBE, id_=1, now_=now_us())
+
+        await self._database.write(work, ServerWork.READINESS)
+
+    # --- reading ---
+
+    async def page(
+        self,
+        *,
+        tenant_id: str | None,
+        account_id: str | None,
+        chosen: Filter = EVERYTHING,
+        after: str | None = None,
+        limit: int = MAX_PAGE,
+        newest_first: bool = True,
+    ) -> list[Event]:
+        """Return events of a trail.
+
+        Args:
+            tenant_id: of this tenant; None for the whole server, which is for its operator alone.
+            account_id: about this account or done by it; None for every one of the tenant.
+            chosen: which of them.
+            after: the id of an event that the page goes on from.
+            limit: how many at most.
+            newest_first: the order.
+        """
+        parameters: dict[str, object] = {"limit_": limit}
+        given = {
+            "tenant": ("tenant_", tenant_id),
+            "own": ("account_", account_id),
+            "action": ("action_", chosen.action),
+            "object": ("object_", chosen.object),
+            "since": ("since_", chosen.since),
+            "until": ("until_", chosen.until),
+            "after": ("after_", after),
+        }
+        used = {name: pair for name, pair in given.items() if pair[1] is not None}
+        parameters |= dict(used.values())
+        statement = statements.page(frozenset(used), newest_first=newest_first)
+
+        async def work(tx: Transaction) -> list[Row]:
+            return await tx.all(statement, **parameters)
+
+        whose = ServerWork.AUDIT if tenant_id is None else Tenant(tenant_id)
+        return [event_of(row) for row in await self._database.read(work, whose)]
+
+    # --- checkpoints ---
+
+    async def checkpoint(self) -> Checkpoint | None:
+        """Sign where this process's chain stands; None where nothing was added since the last time."""
+
+        async def work(tx: Transaction) -> Checkpoint | None:
+            last = await tx.one(statements.HEAD, chain_=SYSTEM)  # the lock of all that sign
+            head = await tx.one(statements.HEAD, chain_=self._chain)
+            signed = await tx.one(statements.LAST_OF_CHAIN, chain_=self._chain)
+            if last is None or head is None or head[0] == (signed[0] if signed else 0):
+                return None
+            made = links.sign(
+                self._checkpoint_hash,
+                number=last[0] + 1,
+                chain=self._chain,
+                seq=head[0],
+                head=head[1],
+                at=now_us(),
+                prev_mac=last[1] if last[0] else links.NO_MAC,
+            )
+            await tx.execute(
+                statements.ADD_CHECKPOINT, **{f"{name}_": getattr(made, name) for name in Checkpoint.__slots__}
+            )
+            await tx.execute(statements.MOVE_HEAD, chain_=SYSTEM, seq_=made.number, hash_=made.mac)
+            return made
+
+        made = await self._database.write(work, ServerWork.AUDIT)
+        if made is not None and self._head is not None:
+            await asyncio.to_thread(self._head.write, made)
+        return made
+
+    async def check_head(self) -> None:
+        """Refuse a database that is older than the newest checkpoint this machine knows of.
+
+        Raises:
+            StartupError: in two sentences, the second what to do.
+        """
+        known = await asyncio.to_thread(self._head.read) if self._head is not None else None
+        if known is None:
+            return
+        if not known.genuine:
+            raise StartupError(f"The audit head file {known.path} was changed: its signature is not this server's.")
+        if not await self.has(known):
+            raise StartupError(
+                f"The database is older than audit checkpoint {known.checkpoint.number} in {known.path}: it was put "
+                "back or rolled back, and with it what was revoked and deleted since. If that was on purpose, say so "
+                "with `mesh-server verify --accept-older`."
+            )
+
+    async def has(self, known: KnownHead) -> bool:
+        """Return whether the database holds the checkpoint that a head file names."""
+
+        async def work(tx: Transaction) -> Row | None:
+            return await tx.one(statements.ONE_CHECKPOINT, number_=known.checkpoint.number)
+
+        row = await self._database.read(work, ServerWork.AUDIT)
+        return row is not None and Checkpoint(*row) == known.checkpoint
+
+    async def accept(self) -> None:
+        """Take the database's own newest checkpoint as the newest there is, whatever the head file says."""
+
+        async def work(tx: Transaction) -> Row | None:
+            return await tx.one(statements.LAST_CHECKPOINT)
+
+        row = await self._database.read(work, ServerWork.AUDIT)
+        if self._head is not None:
+            if row is None:
+                await asyncio.to_thread(self._head.remove)
+            else:
+                await asyncio.to_thread(self._head.write, Checkpoint(*row))
+
+    # --- beside the requests ---
+
+    async def start(self) -> None:
+        """Begin to sign checkpoints at intervals."""
+        await self.open()
+        self._task = asyncio.create_task(self._forever())
+
+    async def stop(self) -> None:
+        """Stop, with a last checkpoint where the database still takes one."""
+        if self._task is not None:
+            self._task.cancel()
+            with contextlib.suppress(asyncio.CancelledError):
+                await self._task
+            self._task = None
+        await self._try_checkpoint()
+
+    async def _forever(self) -> None:
+        while True:
+            await asyncio.sleep(CHECKPOINT_S)
+            await self._try_checkpoint()
+
+    async def _try_checkpoint(self) -> None:
+        try:
+            await self.checkpoint()
+        except MeshError as problem:
+            _log.warning("no audit checkpoint can be written now", code=problem.code)
+        except OSError as problem:
+            _log.warning("the newest audit checkpoint can't be written to its file", reason=problem.strerror)
+
+
+def event_of(row: Row) -> Event:
+    """Return an event from the columns `statements.EVENT`."""
+    return Event(**dict(zip(Event.__slots__, row, strict=True)))

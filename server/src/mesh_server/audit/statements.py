@@ -1,0 +1,91 @@
+"""The audit trail's SQL, compiled once per dialect."""
+
+from functools import cache
+
+from sqlalchemy import Select, bindparam, insert, or_, select, update
+
+from mesh_server.audit.models import audit, audit_checkpoints, audit_heads, audit_probe
+
+EVENT = (
+    audit.c.id,
+    audit.c.at,
+    audit.c.tenant_id,
+    audit.c.account_id,
+    audit.c.actor_id,
+    audit.c.token_id,
+    audit.c.action,
+    audit.c.object,
+    audit.c.outcome,
+    audit.c.request_id,
+    audit.c.details,
+)
+
+#: Locks the head where the database has row locks; a database with one writer needs none.
+HEAD = select(audit_heads.c.seq, audit_heads.c.hash).where(audit_heads.c.chain == bindparam("chain_")).with_for_update()
+ADD_HEAD = insert(audit_heads).values(chain=bindparam("chain_"), seq=bindparam("seq_"), hash=bindparam("hash_"))
+MOVE_HEAD = (
+    update(audit_heads)
+    .where(audit_heads.c.chain == bindparam("chain_"))
+    .values(seq=bindparam("seq_"), hash=bindparam("hash_"))
+)
+PROBE = update(audit_probe).where(audit_probe.c.id == bindparam("id_")).values(at=bindparam("now_"))
+HEADS = select(audit_heads.c.chain, audit_heads.c.seq, audit_heads.c.hash).order_by(audit_heads.c.chain)
+
+ADD = insert(audit).values({column.name: bindparam(f"{column.name}_") for column in audit.c})
+#: The rows of one chain, a step at a time.
+CHAIN = (
+    select(audit.c.seq, audit.c.prev_hash, audit.c.hash, *EVENT)
+    .where(audit.c.chain == bindparam("chain_"), audit.c.seq > bindparam("after_"))
+    .order_by(audit.c.seq)
+    .limit(bindparam("limit_"))
+)
+CHAINS = select(audit.c.chain).distinct().order_by(audit.c.chain)
+
+_CHECKPOINT = (
+    audit_checkpoints.c.number,
+    audit_checkpoints.c.chain,
+    audit_checkpoints.c.seq,
+    audit_checkpoints.c.head,
+    audit_checkpoints.c.at,
+    audit_checkpoints.c.prev_mac,
+    audit_checkpoints.c.mac,
+)
+ADD_CHECKPOINT = insert(audit_checkpoints).values({column.name: bindparam(f"{column.name}_") for column in _CHECKPOINT})
+LAST_CHECKPOINT = select(*_CHECKPOINT).order_by(audit_checkpoints.c.number.desc()).limit(1)
+ONE_CHECKPOINT = select(*_CHECKPOINT).where(audit_checkpoints.c.number == bindparam("number_"))
+LAST_OF_CHAIN = (
+    select(audit_checkpoints.c.seq)
+    .where(audit_checkpoints.c.chain == bindparam("chain_"))
+    .order_by(audit_checkpoints.c.number.desc())
+    .limit(1)
+)
+CHECKPOINTS = (
+    select(*_CHECKPOINT)
+    .where(audit_checkpoints.c.number > bindparam("after_"))
+    .order_by(audit_checkpoints.c.number)
+    .limit(bindparam("limit_"))
+)
+
+
+@cache  # bounded: one text for each combination of filters
+def page(filters: frozenset[str], *, newest_first: bool) -> Select[tuple[object, ...]]:
+    """Return the statement of one page of events.
+
+    Args:
+        filters: of `tenant`, `own`, `action`, `object`, `since`, `until`, `after`, each a bound parameter of its name.
+        newest_first: the order; `after` goes on in it.
+    """
+    beyond = audit.c.id < bindparam("after_") if newest_first else audit.c.id > bindparam("after_")
+    conditions = {
+        "tenant": audit.c.tenant_id == bindparam("tenant_"),
+        "own": or_(audit.c.account_id == bindparam("account_"), audit.c.actor_id == bindparam("account_")),
+        "action": audit.c.action == bindparam("action_"),
+        "object": audit.c.object == bindparam("object_"),
+        "since": audit.c.at >= bindparam("since_"),
+        "until": audit.c.at < bindparam("until_"),
+        "after": beyond,
+    }
+    order = audit.c.id.desc() if newest_first else audit.c.id
+    return (
+        select(*EVENT).where(*(conditions[name] for name in sorted(filters))).order_by(order).limit(bindparam("limit_"))
+    )

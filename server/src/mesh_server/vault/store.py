@@ -1,0 +1,311 @@
+"""Keys within a transaction: what is found is proven to be as it was written, what is written is sealed and proven."""
+
+from collections.abc import Collection, Mapping
+from dataclasses import dataclass, replace
+from operator import attrgetter
+
+from mesh_server.accounts.models import Account
+from mesh_server.db.schema import Row, Transaction
+from mesh_server.errors import VaultDamaged, VersionDestroyed, VersionInUse, VersionNotFound
+from mesh_server.ids import now_us, uuid7
+from mesh_server.vault import crypto, statements
+from mesh_server.vault.keyring import Keyring, dek_id
+from mesh_server.vault.models import KeyRecord, Limits, NewValue, OpenedKey, VersionRecord
+from mesh_server.vault.seals import Seals, check
+
+
+@dataclass(frozen=True, slots=True)
+class StoredKey:
+    """A key's row; the order is that of `statements.KEY`. Times in microseconds since 1970."""
+
+    id: str
+    owner_id: str
+    namespace: str
+    name: str
+    current_version: int
+    rev: int
+    note: str | None
+    created_at: int
+    updated_at: int
+    expires_at: int | None
+    deleted_at: int | None
+
+    def gone(self, now: int) -> bool:
+        """Return whether it is deleted or expired."""
+        return self.deleted_at is not None or (self.expires_at is not None and self.expires_at <= now)
+
+    def record(self, tags: dict[str, str]) -> KeyRecord:
+        """Return what may be told of it."""
+        return KeyRecord(
+            id=self.id,
+            name=self.name,
+            namespace=self.namespace,
+            version=self.current_version,
+            rev=self.rev,
+            tags=tags,
+            note=self.note,
+            created_at=self.created_at,
+            updated_at=self.updated_at,
+            expires_at=self.expires_at,
+        )
+
+
+COLUMNS = tuple(StoredKey.__slots__)
+_WIDTH = len(COLUMNS)
+_V = len(statements.VERSION)
+sealed = attrgetter(*COLUMNS)
+
+
+class Store:
+    """The keys of accounts; who may touch whose was decided before.
+
+    Args:
+        keyring: opens the tenants' keys.
+        seals: proves rows.
+        limits: what the operator chose.
+    """
+
+    def __init__(self, keyring: Keyring, seals: Seals, limits: Limits) -> None:
+        self._keyring = keyring
+        self._seals = seals
+        self.limits = limits
+
+    async def find(
+        self, tx: Transaction, holder: Account, namespace: str, name: str, *, locked: bool = True
+    ) -> tuple[StoredKey, dict[str, str]] | None:
+        """Return a key and its tags, whether it is live or not; locked for a change unless it is only looked at."""
+        statement = statements.FIND_LOCKED if locked else statements.FIND
+        row = await tx.one(statement, **_named(holder, namespace, name))
+        return None if row is None else await self._proven(tx, holder, row)
+
+    async def create(self, tx: Transaction, holder: Account, namespace: str, name: str, new: NewValue) -> KeyRecord:
+        """Store the first version of a key."""
+        now = now_us()
+        stored = StoredKey(
+            uuid7(), holder.account_id, namespace, name, 1, 1, new.note or None, now, now, new.expires_at, None
+        )
+        tags = new.tags or {}
+        columns = {f"{column}_": value for column, value in zip(COLUMNS, sealed(stored), strict=True)}
+        mac = self._seals.key(holder.tenant_id, sealed(stored), tags)
+        await tx.execute(statements.ADD, tenant_id_=holder.tenant_id, **columns, mac_=mac)
+        await self._set_tags(tx, holder, stored.id, tags)
+        await self._add_version(tx, holder, stored, new.value, is_text=new.is_text)
+        return stored.record(tags)
+
+    async def replace(
+        self, tx: Transaction, holder: Account, found: tuple[StoredKey, dict[str, str]], new: NewValue, *, live: bool
+    ) -> KeyRecord:
+        """Store a value as the next version of a key.
+
+        A key that was gone begins anew: what described the old one does not describe the new one.
+        """
+        stored, tags = found
+        now = now_us()
+        note = (stored.note if live else None) if new.note is None else new.note or None
+        if new.tags is not None or not live:
+            tags = new.tags or {}
+            await tx.execute(statements.DROP_TAGS, tenant_=holder.tenant_id, id_=stored.id)
+            await self._set_tags(tx, holder, stored.id, tags)
+        changed = replace(
+            stored,
+            current_version=stored.current_version + 1,
+            rev=stored.rev + 1,
+            note=note,
+            created_at=stored.created_at if live else now,
+            updated_at=now,
+            expires_at=new.expires_at,
+            deleted_at=None,
+        )
+        await self._save(tx, holder, changed, tags)
+        await self._add_version(tx, holder, changed, new.value, is_text=new.is_text)
+        return changed.record(tags)
+
+    async def mark(
+        self, tx: Transaction, holder: Account, found: tuple[StoredKey, dict[str, str]], *, deleted_at: int | None
+    ) -> KeyRecord:
+        """Mark a key as deleted, or as live again."""
+        stored, tags = found
+        changed = replace(stored, rev=stored.rev + 1, updated_at=now_us(), deleted_at=deleted_at)
+        await self._save(tx, holder, changed, tags)
+        return changed.record(tags)
+
+    async def open(
+        self, tx: Transaction, holder: Account, namespace: str, name: str, version: int | None = None
+    ) -> OpenedKey | None:
+        """Return a live key with the value of a version, the current one by default; None where there is no such key.
+
+        Raises:
+            VersionNotFound, VersionDestroyed: if it has no such version, or no longer.
+            VaultDamaged: if a part of it is not as it was written.
+        """
+        named = _named(holder, namespace, name)
+        if version is None:
+            row = await tx.one(statements.OPEN, **named, now_=now_us())
+        else:
+            row = await tx.one(statements.OPEN_VERSION, **named, now_=now_us(), version_=version)
+        if row is None:
+            return None
+        stored, tags = await self._proven(tx, holder, row)
+        described, (mac, wrapped_dek, blob) = row[_WIDTH + 1 : _WIDTH + 1 + _V], row[_WIDTH + 1 + _V :]
+        if described[0] is None:
+            if version is not None:
+                raise VersionNotFound(f"The key {name!r} has no version {version}.")
+            raise VaultDamaged("The current version of a key is missing.")
+        check(mac, self._seals.version(holder.tenant_id, stored.id, described), "key's version")
+        number, tenant_key_id, is_text, _, destroyed_at = described
+        if destroyed_at is not None:
+            raise VersionDestroyed(f"The value of version {number} of {name!r} was destroyed.")
+        value = await self.unseal(tx, holder, stored.id, number, tenant_key_id, wrapped_dek, blob)
+        return OpenedKey(stored.record(tags), value, bool(is_text), number)
+
+    async def unseal(
+        self,
+        tx: Transaction,
+        holder: Account,
+        key_id: str,
+        version: int,
+        tenant_key_id: str,
+        wrapped_dek: bytes | None,
+        blob: bytes | None,
+    ) -> bytes:
+        """Return the value of a version.
+
+        Raises:
+            VaultDamaged: if it is not there, or does not open at this place.
+        """
+        if wrapped_dek is None or blob is None:
+            raise VaultDamaged("The value of a version is missing.")
+        tenant_key = await self._keyring.get(tx, holder.tenant_id, tenant_key_id)
+        dek = crypto.unseal(tenant_key, wrapped_dek, _place(holder, key_id, version, "data-key"))
+        return crypto.unseal(dek, blob, _place(holder, key_id, version, "value"))
+
+    async def versions(self, tx: Transaction, holder: Account, stored: StoredKey) -> list[VersionRecord]:
+        """Return the versions of a key, newest first."""
+        records = []
+        for *described, mac in await tx.all(statements.VERSIONS, tenant_=holder.tenant_id, id_=stored.id):
+            check(mac, self._seals.version(holder.tenant_id, stored.id, described), "key's version")
+            number, _, is_text, created_at, destroyed_at = described
+            records.append(
+                VersionRecord(number, bool(is_text), created_at, destroyed_at, number == stored.current_version)
+            )
+        return records
+
+    async def destroy(self, tx: Transaction, holder: Account, stored: StoredKey, version: int) -> VersionRecord:
+        """Destroy the value of a version; its row stays. Doing it again changes nothing.
+
+        Raises:
+            VersionInUse: if it is the current one.
+            VersionNotFound: if there is none.
+        """
+        if version == stored.current_version:
+            raise VersionInUse(f"Version {version} of {stored.name!r} is the current one.")
+        row = await tx.one(statements.ONE_VERSION, tenant_=holder.tenant_id, id_=stored.id, version_=version)
+        if row is None:
+            raise VersionNotFound(f"The key {stored.name!r} has no version {version}.")
+        destroyed_at = row[4]
+        if destroyed_at is None:
+            destroyed_at = await self._destroy(tx, holder, stored.id, row)
+        return VersionRecord(version, bool(row[2]), row[3], destroyed_at, is_current=False)
+
+    async def purge(self, tx: Transaction, before: int, limit: int) -> list[tuple[str, StoredKey]]:
+        """Remove for good some keys that were deleted before a moment; return them with their tenants.
+
+        A row that another program changed is left alone: it would be removed, and `verify` could name nothing.
+        """
+        removed = []
+        for tenant_id, *row in await tx.all(statements.EXPIRED_DELETIONS, before_=before, limit_=limit):
+            try:
+                stored, _ = await self._proven(tx, Account(tenant_id, row[1]), row)
+            except VaultDamaged:
+                continue
+            for statement in statements.PURGE:
+                await tx.execute(statement, tenant_=tenant_id, id_=stored.id)
+            removed.append((tenant_id, stored))
+        return removed
+
+    # --- pieces ---
+
+    async def _proven(self, tx: Transaction, holder: Account, row: Row) -> tuple[StoredKey, dict[str, str]]:
+        stored = StoredKey(*row[:_WIDTH])
+        found = await tx.all(statements.TAGS, tenant_=holder.tenant_id, id_=stored.id)
+        tags = {tag: value for tag, value in found}  # noqa: C416 - rows are sequences, not pairs
+        check(row[_WIDTH], self._seals.key(holder.tenant_id, row[:_WIDTH], tags), "key")
+        return stored, tags
+
+    async def _save(self, tx: Transaction, holder: Account, stored: StoredKey, tags: Mapping[str, str]) -> None:
+        columns = {f"{column}_": value for column, value in zip(COLUMNS, sealed(stored), strict=True)}
+        for fixed in ("owner_id_", "namespace_", "name_"):
+            del columns[fixed]
+        mac = self._seals.key(holder.tenant_id, sealed(stored), tags)
+        await tx.execute(statements.CHANGE, tenant_id_=holder.tenant_id, **columns, mac_=mac)
+
+    async def _add_version(
+        self, tx: Transaction, holder: Account, stored: StoredKey, value: bytes, *, is_text: bool
+    ) -> None:
+        version, key_id = stored.current_version, stored.id
+        tenant_key_id, tenant_key = await self._keyring.current(tx, holder.tenant_id)
+        dek = crypto.random_key()
+        row = (version, tenant_key_id, is_text, stored.updated_at, None)
+        await tx.execute(
+            statements.ADD_VERSION,
+            tenant_id_=holder.tenant_id,
+            key_id_=key_id,
+            version_=version,
+            tenant_key_id_=tenant_key_id,
+            is_text_=is_text,
+            wrapped_dek_=crypto.seal(
+                tenant_key, dek_id(tenant_key_id), dek, _place(holder, key_id, version, "data-key")
+            ),
+            blob_=crypto.seal(dek, dek_id(key_id), value, _place(holder, key_id, version, "value")),
+            created_at_=stored.updated_at,
+            destroyed_at_=None,
+            mac_=self._seals.version(holder.tenant_id, key_id, row),
+        )
+        oldest = version - self.limits.versions_kept
+        if oldest > 0:
+            for old in await tx.all(statements.UP_TO, tenant_=holder.tenant_id, id_=key_id, version_=oldest):
+                await self._destroy(tx, holder, key_id, old)
+
+    async def _destroy(self, tx: Transaction, holder: Account, key_id: str, row: Row) -> int:
+        *described, mac = row
+        check(mac, self._seals.version(holder.tenant_id, key_id, described), "key's version")
+        now = now_us()
+        await tx.execute(
+            statements.DESTROY,
+            tenant_=holder.tenant_id,
+            id_=key_id,
+            version_=described[0],
+            now_=now,
+            mac_=self._seals.version(holder.tenant_id, key_id, [*described[:4], now]),
+        )
+        return now
+
+    async def _set_tags(self, tx: Transaction, holder: Account, key_id: str, tags: Mapping[str, str]) -> None:
+        for tag, value in tags.items():
+            await tx.execute(statements.ADD_TAG, tenant_=holder.tenant_id, id_=key_id, tag_=tag, value_=value)
+
+
+def with_tags(rows: list[Row]) -> list[KeyRecord]:
+    """Return one record for each key of a page, from a row for each of its tags."""
+    records: list[KeyRecord] = []
+    for row in rows:
+        if not records or records[-1].id != row[0]:
+            records.append(StoredKey(*row[:_WIDTH]).record({}))
+        if row[_WIDTH] is not None:
+            records[-1].tags[row[_WIDTH]] = row[_WIDTH + 1]
+    return records
+
+
+def marked(records: list[KeyRecord], provable: Collection[str]) -> list[KeyRecord]:
+    """Return the records with `provable` set for those names."""
+    return [replace(record, provable=True) if record.name in provable else record for record in records]
+
+
+def _named(holder: Account, namespace: str, name: str) -> dict[str, str]:
+    return {"tenant_": holder.tenant_id, "owner_": holder.account_id, "namespace_": namespace, "name_": name}
+
+
+def _place(holder: Account, key_id: str, version: int, purpose: str) -> crypto.Place:
+    return crypto.Place(
+        tenant=holder.tenant_id, owner=holder.account_id, object_id=key_id, version=version, purpose=purpose
+    )
