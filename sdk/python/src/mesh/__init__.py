@@ -12,6 +12,9 @@ TYPE_CHECKING = False  # typing.TYPE_CHECKING without the import; type checkers 
 if TYPE_CHECKING:
     from typing import Any
 
+    from mesh._chat.conversation import AsyncConversation, Conversation
+    from mesh._chat.media import file, image
+    from mesh._chat.tools import Tool, ToolCall, ToolResult, tool
     from mesh._module import (
         chat,
         delete_key,
@@ -32,13 +35,35 @@ if TYPE_CHECKING:
         InvalidRequest,
         MeshError,
         NotFoundError,
+        OutputInvalid,
         PermissionDenied,
         ProviderError,
         RateLimited,
         ServerError,
         StreamTruncated,
     )
-    from mesh.results import ChatChunk, ChatResult, DeletedKey, Result, StoredKey, Usage
+    from mesh.events import (
+        EndEvent,
+        Event,
+        TextEvent,
+        ThinkingEvent,
+        ToolCallEvent,
+        ToolResultEvent,
+        UsageEvent,
+    )
+    from mesh.results import (
+        Budget,
+        ChatChunk,
+        ChatResult,
+        DeletedKey,
+        Member,
+        ModelList,
+        ParsedResult,
+        Result,
+        StoredKey,
+        Usage,
+        UsageReport,
+    )
 
 _HOME = {
     "MeshClient": "client",
@@ -64,6 +89,27 @@ _HOME = {
     "DeadlineExceeded": "errors",
     "StreamTruncated": "errors",
     "ConfigurationError": "errors",
+    "AsyncConversation": "_chat.conversation",
+    "Conversation": "_chat.conversation",
+    "Tool": "_chat.tools",
+    "ToolCall": "_chat.tools",
+    "ToolResult": "_chat.tools",
+    "tool": "_chat.tools",
+    "image": "_chat.media",
+    "file": "_chat.media",
+    "Member": "results",
+    "ParsedResult": "results",
+    "ModelList": "results",
+    "UsageReport": "results",
+    "Budget": "results",
+    "OutputInvalid": "errors",
+    "Event": "events",
+    "TextEvent": "events",
+    "ThinkingEvent": "events",
+    "ToolCallEvent": "events",
+    "ToolResultEvent": "events",
+    "UsageEvent": "events",
+    "EndEvent": "events",
     "chat": "_module",
     "store_key": "_module",
     "get_key": "_module",
@@ -73,20 +119,29 @@ _HOME = {
 }
 
 __all__ = [
+    "AsyncConversation",
     "AsyncMeshClient",
     "AsyncStream",
     "AuthenticationError",
+    "Budget",
     "ChatChunk",
     "ChatResult",
     "ConfigurationError",
     "ConflictError",
     "ConnectionFailed",
+    "Conversation",
     "DeadlineExceeded",
     "DeletedKey",
+    "EndEvent",
+    "Event",
     "InvalidRequest",
+    "Member",
     "MeshClient",
     "MeshError",
+    "ModelList",
     "NotFoundError",
+    "OutputInvalid",
+    "ParsedResult",
     "PermissionDenied",
     "ProviderError",
     "RateLimited",
@@ -95,14 +150,26 @@ __all__ = [
     "StoredKey",
     "Stream",
     "StreamTruncated",
+    "TextEvent",
+    "ThinkingEvent",
+    "Tool",
+    "ToolCall",
+    "ToolCallEvent",
+    "ToolResult",
+    "ToolResultEvent",
     "Usage",
+    "UsageEvent",
+    "UsageReport",
     "__version__",
     "chat",
     "delete_key",
+    "file",
     "get_key",
+    "image",
     "list_keys",
     "restore_key",
     "store_key",
+    "tool",
 ]
 
 

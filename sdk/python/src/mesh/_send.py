@@ -41,6 +41,11 @@ Plan = Generator[Step, Told, T]
 Found = Config | MeshError
 
 
+def config_of(found: Found) -> Config | None:
+    """Return the configuration where there is one."""
+    return None if isinstance(found, MeshError) else found
+
+
 def send(found: Found, request: Request, timeout: float | None) -> Plan[Reply]:
     """Send a request and return its reply, whatever its status.
 

@@ -175,6 +175,14 @@ CODES: dict[str, Code] = {
         ("The answer is not complete: ask again.", "Check the server's log by the request id."),
         retryable=True,
     ),
+    "output_invalid": Code(
+        None,
+        _CLIENT,
+        (
+            "Ask again, or another model: the answer is in the details.",
+            "Where it was cut, give it more max_tokens; where it does not fit, describe the fields more closely.",
+        ),
+    ),
     "answer_invalid": Code(None, _CLIENT, ("Check that the address is a Mesh server and not a web page or a proxy.",)),
     "all_endpoints_failed": Code(
         None,
