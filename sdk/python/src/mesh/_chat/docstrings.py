@@ -26,7 +26,7 @@ def read(function: Callable[..., Any]) -> tuple[str, dict[str, str]]:
         following = lines[number + 1].strip() if number + 1 < len(lines) else ""
         begun = _SECTION.fullmatch(text)
         if begun is not None and indent == 0 and (text.endswith(":") or set(following) == {"-"}):
-            section, at, name = begun[1], 0, ""
+            section, at, name = begun[1], -1, ""
             continue
         if set(text) == {"-"} and section:
             continue
@@ -37,9 +37,8 @@ def read(function: Callable[..., Any]) -> tuple[str, dict[str, str]]:
                 arguments[name] = [matched[2]]
         elif not section:
             head.append(text)
-        elif section in _ARGUMENTS and text and (at == 0 or indent <= at):
-            # NumPy's arguments stand at the margin, Google's are indented.
-            at = indent or at
+        elif section in _ARGUMENTS and text and (at < 0 or indent <= at):
+            at = indent  # NumPy's arguments stand at the margin, Google's are indented
             matched = (_GOOGLE if indent else _NUMPY).fullmatch(text)
             name = matched[1] if matched else ""
             if matched:

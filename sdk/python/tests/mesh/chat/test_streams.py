@@ -1,0 +1,80 @@
+"""Streams: events, cancelling, waiting for the end."""
+
+import pytest
+
+import mesh
+
+
+def test_events_are_typed(client, fake):
+    fake.answer("Hi you", thinking="hm", tool_calls=[("f", {"a": 1})])
+    events = client.items(client.chat("?", stream=True).events())
+    assert [type(event) for event in events] == [
+        mesh.ThinkingEvent,
+        mesh.TextEvent,
+        mesh.TextEvent,
+        mesh.ToolCallEvent,
+        mesh.UsageEvent,
+        mesh.EndEvent,
+    ]
+    assert "".join(event.text for event in events if event.type == "text") == "Hi you"
+    assert (events[3].index, events[3].id, events[3].name, events[3].arguments) == (0, "call_0", "f", '{"a":1}')
+    assert events[4].usage == events[5].response.usage
+
+
+def test_events_of_the_original_pieces_are_the_same(client, fake):
+    fake.answer("Hi you")
+    events = client.items(client.chat("?", stream=True, original_response=True).events())
+    assert [event.type for event in events] == ["text", "text", "usage", "end"]
+
+
+def test_cancelling_ends_it_and_keeps_what_had_come(fake):
+    fake.stream("a", "b", "c")
+    stream = fake.client().chat("?", stream=True)
+    got = []
+    for piece in stream:
+        got.append(piece.text)
+        if len(got) == 2:
+            stream.cancel()
+    assert got == ["a", "b"]
+    answer = stream.response
+    assert (answer.content, answer.finish_reason, answer.success) == ("ab", "cancelled", True)
+    assert "cancelled" in answer.warnings[-1]
+    assert list(stream) == []
+
+
+async def test_so_does_cancelling_an_asynchronous_one(fake):
+    fake.stream("a", "b", "c")
+    stream = await fake.async_client().chat("?", stream=True)
+    got = []
+    async for piece in stream:
+        got.append(piece.text)
+        await stream.cancel()
+    assert got == ["a"]
+    assert stream.response.finish_reason == "cancelled"
+
+
+def test_until_done_returns_the_result(client, fake):
+    fake.answer("Hi you")
+    stream = client.chat("?", stream=True)
+    assert str(client.now(stream.until_done())) == "Hi you"
+    assert client.items(stream) == []
+
+
+def test_until_done_returns_a_failure(client, fake):
+    fake.stream("a", truncated=True)
+    assert client.now(client.chat("?", stream=True).until_done()).code == "stream_truncated"
+    fake.fail("provider_key_missing")
+    assert client.now(client.chat("?", stream=True).until_done()).code == "provider_key_missing"
+
+
+def test_until_done_raises_where_the_client_does(make, fake):
+    client = make(raise_on_error=True)
+    fake.stream("a", truncated=True)
+    with pytest.raises(mesh.StreamTruncated):
+        client.now(client.chat("?", stream=True).until_done())
+
+
+def test_a_result_before_the_end_is_refused(client, fake):
+    fake.stream("a")
+    with pytest.raises(RuntimeError, match="end"):
+        client.chat("?", stream=True).response  # noqa: B018 - asking is what is refused
