@@ -6,7 +6,9 @@ from datetime import date
 from pathlib import Path
 from typing import Any
 
-SERVER = Path(__file__).resolve().parents[1] / "server/src/mesh_server/chat/catalog"
+ROOT = Path(__file__).resolve().parents[1]
+SOURCE = ROOT / "server/src/mesh_server/chat/catalog/models.toml"
+TARGET = ROOT / "sdk/python/src/mesh/models/catalog.json"
 #: Where a provider's own prices are found in the server's table.
 _ADDRESSES = {"openai": "https://api.openai.com", "anthropic": "https://api.anthropic.com"}
 
@@ -15,7 +17,7 @@ def catalog() -> str:
     """Return the models of the server's catalog with their prices, one a line; embeddings are no chats and stay out."""
     from mesh_server.chat.catalog.prices import PriceList  # noqa: PLC0415 - the other pages do without
 
-    data = tomllib.loads((SERVER / "models.toml").read_text("utf-8"))
+    data = tomllib.loads(SOURCE.read_text("utf-8"))
     prices = PriceList()
     lines = [
         json.dumps(_entry(model, prices), separators=(",", ":"))

@@ -10,8 +10,6 @@ __version__ = "2.0.0"
 
 TYPE_CHECKING = False  # typing.TYPE_CHECKING without the import; type checkers know the name
 if TYPE_CHECKING:
-    from typing import Any
-
     from mesh._chat.conversation import AsyncConversation, Conversation
     from mesh._chat.media import file, image
     from mesh._chat.tools import Tool, ToolCall, ToolResult, tool
@@ -64,6 +62,20 @@ if TYPE_CHECKING:
         Usage,
         UsageReport,
     )
+
+else:  # a type checker takes it for a promise that every name is there
+
+    def __getattr__(name: str) -> object:
+        """Load a public name when it is first used (PEP 562)."""
+        home = _HOME.get(name)
+        if home is None:
+            raise AttributeError(f"module 'mesh' has no attribute {name!r}")
+        from importlib import import_module  # noqa: PLC0415 - the first use pays, not the import
+
+        value = getattr(import_module(f"mesh.{home}"), name)
+        globals()[name] = value
+        return value
+
 
 _HOME = {
     "MeshClient": "client",
@@ -171,18 +183,6 @@ __all__ = [
     "store_key",
     "tool",
 ]
-
-
-def __getattr__(name: str) -> "Any":
-    """Load a public name when it is first used (PEP 562)."""
-    home = _HOME.get(name)
-    if home is None:
-        raise AttributeError(f"module 'mesh' has no attribute {name!r}")
-    from importlib import import_module  # noqa: PLC0415 - the first use pays, not the import
-
-    value = getattr(import_module(f"mesh.{home}"), name)
-    globals()[name] = value
-    return value
 
 
 def __dir__() -> list[str]:

@@ -5,7 +5,7 @@ import time
 from collections.abc import Callable, Mapping
 from typing import TYPE_CHECKING, Any
 
-from mesh import _answers, _config, _debug, _operations, _requests
+from mesh import _answers, _config, _debug, _operations, _otel, _requests
 from mesh._chat.call import ChatCall, check_texts, prepare
 from mesh._defaults import Defaults
 from mesh._send import Found, Plan, config_of
@@ -111,11 +111,13 @@ class BaseClient:
     ) -> Plan[ChatResult | dict[str, Any]]:
         """Return the plan of one request of a call."""
         original = call.original and call.rounds is None and call.output is None
-        return _operations.chat(self._found, request, timeout, original=original)
+        plan = _operations.chat(self._found, request, timeout, original=original)
+        return _otel.traced(plan, call.model, call.provider) if _otel.active() else plan
 
     def _stream_plan(self, call: ChatCall, request: _requests.Request) -> Plan[Reply]:
         """Return the plan that opens one stream of a call."""
-        return _operations.open_stream(self._found, request, call.timeout)
+        plan = _operations.open_stream(self._found, request, call.timeout)
+        return _otel.traced(plan, call.model, call.provider) if _otel.active() else plan
 
     def _clock(self, call: ChatCall) -> Callable[[], float]:
         """Return what tells the seconds that a call has left, over all its rounds."""

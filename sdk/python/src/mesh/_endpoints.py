@@ -30,16 +30,15 @@ def reach(found: Found, request: Request, timeout: float | None) -> Plan[Reply]:
     """
     config = config_of(found)
     server = config.server_url if config is not None else ""
-    paths = [request, _legacy(request)]
-    if server in _older:
-        paths.reverse()
+    older = server in _older
     tried: list[str] = []
     started = time.monotonic()
-    for attempt in paths:
+    for legacy in (older, not older):
+        attempt = _legacy(request) if legacy else request
         left = None if timeout is None else max(timeout - (time.monotonic() - started), 0.001)
         reply = yield from send(found, attempt, left if tried else timeout)
         if not _no_endpoint(reply):
-            _remember(server, older=attempt is not request)
+            _remember(server, older=legacy)
             return reply
         tried.append(f"{attempt.method} {attempt.route}: {reply.status}")
     raise _all_failed(tried, reply)

@@ -103,6 +103,11 @@ def _reply(config: Config, told: Told, given: float) -> Reply:
         raise local_error("client_closed", "This client was closed.")
     if kind == "forked":
         raise local_error("process_forked", "This process was forked from one that had used Mesh already.")
+    why = told.why if told is not None else None
+    if why == "name":
+        raise local_error("host_not_found", f"The name in {config.server_url} has no address.")
+    if why == "certificate":
+        raise local_error("certificate_refused", f"The certificate of {config.server_url} is not trusted here.")
     what = "No connection could be made" if kind == "connect" else "The connection ended before the answer came"
     raise local_error("connection_failed", f"{what}: {config.server_url}.")
 
@@ -118,6 +123,8 @@ def _wait_before_retry(request: Request, told: Told, tries: int) -> float | None
     anything was done. Everything else may have been done, and only what may be done twice is tried again.
     """
     if isinstance(told, TransportFailure):
+        if told.why == "certificate":  # it will be the same one again
+            return None
         again = told.kind == "connect" or (told.kind == "broken" and request.repeatable)
         return _backoff(tries) if again else None
     if told is None or told.status not in {429, 502, 503, 504}:

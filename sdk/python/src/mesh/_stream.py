@@ -139,6 +139,7 @@ class Stream:
         body, self._body = self._body, None
         if body is not None:
             body.close()
+            self._state.closed()
 
     def __enter__(self) -> Self:
         """Return itself."""
@@ -271,6 +272,7 @@ class AsyncStream:
         body, self._body = self._body, None
         if body is not None:
             await body.aclose()
+            self._state.closed()
 
     async def __aenter__(self) -> Self:
         """Return itself."""

@@ -56,6 +56,7 @@ class State:
     def begin(self, reply: Reply | None, results: "Sequence[ToolResult]" = ()) -> None:
         """Begin with an answer: the first one, or that of the next round, after these tools were run."""
         self.finished = False
+        self._span = reply.span if reply else None
         # What tells of the tools that were run before this answer comes with its first piece.
         self._ran: list[Any] = [ChatChunk(text="", thinking=None, tool_result=result, raw={}) for result in results]
         self._reader = EventReader()
@@ -143,7 +144,14 @@ class State:
             self.error = local_error("timeout", "The stream fell silent for longer than the call was given.")
         else:
             self.error = local_error("stream_truncated", "The stream stopped before the answer was complete.")
+        if self._span is not None:
+            self._span.fail(self.error.code)
         return self.error
+
+    def closed(self) -> None:
+        """Take note that nothing more comes of this answer."""
+        if self._span is not None:
+            self._span.end(self.answer())
 
     def end(self) -> None:
         """Make the full result of a stream that came to its end; a cancelled one has none.

@@ -7,6 +7,7 @@ from types import TracebackType
 from typing import Self, TypeVar
 
 from mesh import _operations
+from mesh._certificates import Verify
 from mesh._chat.sync_helpers import SyncHelpers
 from mesh._operations import KeyArguments
 from mesh._send import Attempt, Plan, Told
@@ -35,6 +36,7 @@ class MeshClient(SyncHelpers):
         debug: log calls, without their content, to stderr; default: DEBUG.
         allow_insecure: accept http:// to other machines than this one.
         strict_models: fail where a model is retired, rather than let its successor answer.
+        verify: a PEM file with certificates to trust beside the system's; False, with `allow_insecure`, checks none.
         transport: what sends requests; for tests and for other HTTP libraries.
 
     Raises:
@@ -54,8 +56,11 @@ class MeshClient(SyncHelpers):
         debug: bool | None = None,
         allow_insecure: bool = False,
         strict_models: bool = False,
+        verify: Verify = True,
         transport: SyncTransport | None = None,
     ) -> None:
+        if verify is False and not allow_insecure:
+            raise ValueError("verify=False sends your login to whoever answers: it needs allow_insecure=True")
         super().__init__(
             server_url,
             auth_token,
@@ -68,7 +73,7 @@ class MeshClient(SyncHelpers):
             allow_insecure=allow_insecure,
             strict_models=strict_models,
         )
-        self._transport: SyncTransport = transport if transport is not None else HTTPTransport()
+        self._transport: SyncTransport = transport if transport is not None else HTTPTransport(verify)
 
     def store_key(
         self,

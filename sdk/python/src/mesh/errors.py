@@ -119,6 +119,8 @@ _BY_CODE: dict[str, type[MeshError]] = {
     "timeout": DeadlineExceeded,
     "stream_truncated": StreamTruncated,
     "connection_failed": ConnectionFailed,
+    "host_not_found": ConnectionFailed,
+    "certificate_refused": ConnectionFailed,
     "output_invalid": OutputInvalid,
     "answer_invalid": ConnectionFailed,
     "all_endpoints_failed": ConnectionFailed,

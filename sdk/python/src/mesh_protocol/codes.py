@@ -168,6 +168,23 @@ CODES: dict[str, Code] = {
         ),
         retryable=True,
     ),
+    "host_not_found": Code(
+        None,
+        _CLIENT,
+        (
+            "Check the spelling of the server's address: MESH_API_URL, server_url= or the profile.",
+            "Check that this machine has a network and a name server.",
+        ),
+        retryable=True,
+    ),
+    "certificate_refused": Code(
+        None,
+        _CLIENT,
+        (
+            "Where your company signs its own, set SSL_CERT_FILE to its certificate, or pass verify=PATH.",
+            "Check the address, and this machine's clock.",
+        ),
+    ),
     "timeout": Code(None, _CLIENT, ("Try again, or give the call more time with timeout=.",), retryable=True),
     "stream_truncated": Code(
         None,

@@ -19,6 +19,8 @@ class ChatCall:
     """A chat call, checked and ready to be sent.
 
     Attributes:
+        model: that is asked; None where the server chooses.
+        provider: as the model.
         timeout: seconds; None for the client's own.
         original: return the provider's own body.
         rounds: of tool calls, where there are tools to run.
@@ -27,6 +29,8 @@ class ChatCall:
     """
 
     request: _requests.Request
+    model: str | None
+    provider: str | None
     timeout: float | None
     original: bool
     rounds: "Rounds | None" = None
@@ -155,6 +159,8 @@ def prepare(
         rounds = Begun({**body, **chosen}, runnable, rounds_left)
     return ChatCall(
         request=_requests.chat(body, model=model, provider=provider, idempotency_key=idempotency_key),
+        model=model,
+        provider=provider,
         timeout=timeout,
         original=original if said is None else said,
         rounds=rounds,

@@ -118,34 +118,6 @@ def test_arguments_arrive_as_what_the_function_wants():
     assert (got["maybe"], got["days"]) == (None, 3)
 
 
-@pytest.mark.parametrize(
-    ("docstring", "expected"),
-    [
-        (
-            "Say it.\n\nMore of it.\n\nArgs:\n    a: First\n        and on.\n    b (int): Second.\n",
-            ("First and on.", "Second."),
-        ),
-        (
-            "Say it.\n\nMore of it.\n\n:param a: First\n    and on.\n:param int b: Second.\n:returns: x\n",
-            ("First and on.", "Second."),
-        ),
-        (
-            "Say it.\n\nMore of it.\n\nParameters\n----------\na : str\n    First\n    and on.\nb : int\n    Second.\n\nReturns\n-------\nint\n",
-            ("First and on.", "Second."),
-        ),
-    ],
-)
-def test_docstrings_of_three_styles_are_read(docstring, expected):
-    def function(a: str, b: int):
-        pass
-
-    function.__doc__ = docstring
-    described = mesh.tool(function).definition["function"]
-    assert described["description"] == "Say it. More of it."
-    properties = described["parameters"]["properties"]
-    assert (properties["a"]["description"], properties["b"]["description"]) == expected
-
-
 def takes_many(*values: int):
     pass
 
