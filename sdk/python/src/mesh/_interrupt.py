@@ -7,7 +7,7 @@ signals and call directly.
 
 import queue
 import threading
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from typing import Any, TypeVar
 
 T = TypeVar("T")
@@ -64,3 +64,56 @@ def _serve(jobs: "queue.SimpleQueue[_Job | None]") -> None:
         except BaseException as problem:  # noqa: BLE001 - handed to the thread that waits
             result.put((False, problem))
         del job, work, result  # keeps nothing of a call alive while it waits for the next one
+
+
+#: Pieces that wait for their reader before the next one is fetched, and those at which fetching goes on.
+_MOST, _FEW = 64, 16
+
+
+def pumped(pieces: Callable[[], Iterator[T]], on_interrupt: Callable[[], None]) -> Iterator[T]:
+    """Yield what an iterator yields that waits in native code; a thread of its own fetches a few ahead.
+
+    Handing each piece over on demand would cost two changes of threads a piece; so it costs none while pieces wait.
+
+    Args:
+        pieces: makes the iterator; it is used in the other thread only.
+        on_interrupt: called when the reader stops early; lets the iterator come to its end as soon as it can.
+    """
+    fetched: queue.SimpleQueue[tuple[bool, Any]] = queue.SimpleQueue()
+    room = threading.Event()
+    room.set()
+    threading.Thread(target=_fetch, args=(pieces, fetched, room), name="mesh-stream", daemon=True).start()
+    try:
+        while True:
+            more, value = fetched.get()
+            if not more:
+                _end(value)
+                return
+            yield value
+            if fetched.qsize() <= _FEW and not room.is_set():
+                room.set()
+    except BaseException:
+        on_interrupt()
+        raise
+    finally:
+        room.set()
+
+
+def _fetch(
+    pieces: Callable[[], Iterator[Any]], fetched: "queue.SimpleQueue[tuple[bool, Any]]", room: threading.Event
+) -> None:
+    try:
+        for piece in pieces():
+            fetched.put((True, piece))
+            if fetched.qsize() >= _MOST:
+                room.clear()
+                if fetched.qsize() >= _MOST:  # the reader may just have emptied it
+                    room.wait()
+        fetched.put((False, None))
+    except BaseException as problem:  # noqa: BLE001 - handed to the thread that reads
+        fetched.put((False, problem))
+
+
+def _end(problem: BaseException | None) -> None:
+    if problem is not None:
+        raise problem

@@ -21,7 +21,7 @@ from pyreqwest.exceptions import (
 )
 
 from mesh._certificates import Verify, certificates
-from mesh._interrupt import Helper
+from mesh._interrupt import Helper, pumped
 
 CONNECT_S = 5.0
 #: Clients kept for different idle limits; calls mostly use one.
@@ -230,7 +230,7 @@ class HTTPTransport:
             response = sending.__enter__()
         except PyreqwestError as problem:
             raise _failure(problem) from None
-        body = _SyncPieces(sending, response, self._helper)
+        body = _SyncPieces(sending, response)
         reply = Reply(response.status, _headers(response))
         if reply.status == 200:
             reply.stream = body
@@ -267,17 +267,17 @@ class HTTPTransport:
 class _SyncPieces:
     """The body of a reply. A read that waits can't be ended from outside: closing then takes effect when it returns."""
 
-    def __init__(self, sending: Any, response: Any, helper: Helper) -> None:
+    def __init__(self, sending: Any, response: Any) -> None:
         self._sending = sending
         self._reader = response.body_reader
-        self._helper = helper
         self._lock = threading.Lock()
         self._reading = False
         self._closed = False
 
     def __iter__(self) -> Iterator[bytes]:
-        while (piece := self._helper.run(self._next, self.close)) is not None:
-            yield piece
+        return (
+            self.rest() if threading.current_thread() is not threading.main_thread() else pumped(self.rest, self.close)
+        )
 
     def rest(self) -> Iterator[bytes]:
         """Yield the pieces, waiting in this thread."""
