@@ -8,7 +8,7 @@ import msgspec
 from mesh import _answers
 from mesh._transport import Reply, TransportFailure
 from mesh.errors import MeshError, local_error
-from mesh.results import ChatChunk, ChatResult
+from mesh.results import ChatChunk, ChatResult, reasoning
 from mesh_protocol.events import DONE, EventReader, EventTooLarge
 
 if TYPE_CHECKING:
@@ -102,7 +102,7 @@ class State:
         choice = choices[0]
         self._reason = choice.get("finish_reason") or self._reason
         delta = choice.get("delta") or {}
-        text, thinking, calls = delta.get("content") or "", delta.get("reasoning_content"), delta.get("tool_calls")
+        text, thinking, calls = delta.get("content") or "", reasoning(delta), delta.get("tool_calls")
         if text:
             self._content.append(text)
         if thinking:
@@ -110,11 +110,19 @@ class State:
         for call in calls or ():
             self._add_call(call)
         if len(delta) > 1 or not text:
-            self._others |= {name: value for name, value in delta.items() if name not in _PUT_TOGETHER}
+            self._add_others(delta)
         if self._original:
             pieces.append(chunk)
         elif text or thinking or calls:
             pieces.append(ChatChunk(text=text, thinking=thinking, raw=chunk))
+
+    def _add_others(self, delta: dict[str, Any]) -> None:
+        """Keep what goes back to the provider in the next round, such as `thinking_blocks` with their signatures."""
+        for name, value in delta.items():
+            if name not in _PUT_TOGETHER and value is not None:
+                before = self._others.get(name)
+                joined = type(before) is type(value) and isinstance(value, str | list)
+                self._others[name] = before + value if joined else value
 
     def _add_call(self, delta: dict[str, Any]) -> None:
         call = self._tools.setdefault(
@@ -221,6 +229,6 @@ class State:
         )
 
 
-#: Members of a delta that are put together piece by piece; every other one is kept as it came last.
-_PUT_TOGETHER = frozenset({"role", "content", "reasoning_content", "tool_calls"})
+#: Members of a delta that have a place of their own.
+_PUT_TOGETHER = frozenset({"role", "content", "reasoning_content", "reasoning", "tool_calls"})
 _WRONG_SHAPE = (AttributeError, TypeError, ValueError, KeyError, IndexError)

@@ -2,7 +2,7 @@
 
 from typing import Any, Literal
 
-from mesh.results import ChatResult, Member, Usage
+from mesh.results import ChatResult, Member, Usage, reasoning
 
 
 class Event(Member):
@@ -71,8 +71,9 @@ def events_of(piece: dict[str, Any]) -> list[Event]:
     choices = piece.get("raw", piece).get("choices") or [{}]
     delta = choices[0].get("delta") or {}
     found: list[Event] = []
-    if delta.get("reasoning_content"):
-        found.append(ThinkingEvent(type="thinking", text=delta["reasoning_content"]))
+    thought = reasoning(delta)
+    if thought:
+        found.append(ThinkingEvent(type="thinking", text=thought))
     if delta.get("content"):
         found.append(TextEvent(type="text", text=delta["content"]))
     for call in delta.get("tool_calls") or []:

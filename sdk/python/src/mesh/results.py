@@ -190,3 +190,8 @@ class UsageReport(Result):
 
 class Budget(Result):
     """What you may spend, and what is left."""
+
+
+def reasoning(delta: dict[str, Any]) -> str | None:
+    """Return a piece of the model's reasoning, by either of the names that servers have for it."""
+    return delta.get("reasoning_content") or delta.get("reasoning")

@@ -1,8 +1,11 @@
 """Streams: events, cancelling, waiting for the end."""
 
+import json
+
 import pytest
 
 import mesh
+from mesh._stream_state import State
 
 
 def test_events_are_typed(client, fake):
@@ -78,3 +81,37 @@ def test_a_result_before_the_end_is_refused(client, fake):
     fake.stream("a")
     with pytest.raises(RuntimeError, match="end"):
         client.chat("?", stream=True).response  # noqa: B018 - asking is what is refused
+
+
+def test_what_a_provider_signed_goes_back_whole():
+    """Anthropic's thinking blocks come each in a piece of its own, and must be handed back in the next round."""
+    state = State(None, None, original=False)
+    for delta in (
+        {"reasoning_content": "hm"},
+        {"thinking_blocks": [{"type": "thinking", "signature": "a"}]},
+        {"content": "Hi"},
+        {"thinking_blocks": [{"type": "thinking", "signature": "b"}]},
+        {"refusal": "No"},
+        {"refusal": " way"},
+    ):
+        chunk = {"choices": [{"index": 0, "delta": delta, "finish_reason": None}]}
+        state.feed(b"data: " + json.dumps(chunk).encode() + b"\n\n")
+    assert state.answer().raw["choices"][0]["message"] == {
+        "role": "assistant",
+        "content": "Hi",
+        "reasoning_content": "hm",
+        "thinking_blocks": [{"type": "thinking", "signature": "a"}, {"type": "thinking", "signature": "b"}],
+        "refusal": "No way",
+    }
+
+
+def test_pieces_that_are_none_are_told_as_that():
+    for wrong in (
+        b'data: {"choices": 5}\n\n',
+        b'data: {"choices": [{"delta": {"tool_calls": [5]}}]}\n\n',
+        b"data: []\n\n",
+    ):
+        state = State(None, None, original=False)
+        with pytest.raises(mesh.ConnectionFailed) as caught:
+            state.feed(wrong)
+        assert caught.value.code == "answer_invalid"
