@@ -11,12 +11,14 @@ Everything but the network is the code that runs in production: checks, retries,
 pytest the fixture `fake_mesh` is there without an import, and every client made meanwhile talks to it.
 """
 
+import itertools
 import os
 from collections.abc import AsyncIterator, Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from typing import Any, Literal
 from unittest.mock import patch
+from urllib.parse import urlsplit
 
 import msgspec
 
@@ -29,7 +31,8 @@ from mesh_protocol.codes import CODES
 
 __all__ = ["Call", "FakeMesh"]
 
-URL = "http://127.0.0.1:1"
+#: Each fake is a server of its own: what a client remembers of one holds for no other.
+_numbers = itertools.count(1)
 _TOKEN = "mesh_fake"  # noqa: S105 - opens nothing
 
 Fault = Literal["connect", "timeout", "broken"]
@@ -62,9 +65,11 @@ class FakeMesh:
 
     Attributes:
         calls: every request so far, the oldest first.
+        url: its address, where nobody listens.
     """
 
     def __init__(self) -> None:
+        self.url = f"http://127.0.0.1:1/fake-{next(_numbers)}"
         self.calls: list[Call] = []
         self._scripts: list[_Script] = []
         self._server = FakeServer()
@@ -184,17 +189,17 @@ class FakeMesh:
 
     def client(self, **arguments: Any) -> MeshClient:
         """Return a client that talks to this; arguments as `MeshClient` has them."""
-        return MeshClient(URL, _TOKEN, transport=_Sync(self), **{"timeout": 5.0, **arguments})
+        return MeshClient(self.url, _TOKEN, transport=_Sync(self), **{"timeout": 5.0, **arguments})
 
     def async_client(self, **arguments: Any) -> AsyncMeshClient:
         """Return an asynchronous client that talks to this."""
-        return AsyncMeshClient(URL, _TOKEN, transport=_Async(self), **{"timeout": 5.0, **arguments})
+        return AsyncMeshClient(self.url, _TOKEN, transport=_Async(self), **{"timeout": 5.0, **arguments})
 
     @contextmanager
     def installed(self) -> "Iterator[FakeMesh]":
         """Let every client that is made meanwhile talk to this, and `mesh.chat` and its like."""
         with (
-            patch.dict(os.environ, {"MESH_API_URL": URL, "MESH_AUTH_TOKEN": _TOKEN}),
+            patch.dict(os.environ, {"MESH_API_URL": self.url, "MESH_AUTH_TOKEN": _TOKEN}),
             patch.object(client, "HTTPTransport", lambda *_, **__: _Sync(self)),
             patch.object(async_client, "AsyncHTTPTransport", lambda *_, **__: _Async(self)),
             patch.object(_module, "_client", None),
@@ -204,7 +209,8 @@ class FakeMesh:
     def _serve(self, request: WireRequest) -> Reply:
         headers = {name: value for name, value in request.headers if name != "authorization"}
         body = msgspec.json.decode(request.body) if request.body is not None else None
-        call = Call(request.method, request.url.removeprefix(URL), headers, body)
+        parts = urlsplit(request.url.removeprefix(self.url))
+        call = Call(request.method, parts.path + (f"?{parts.query}" if parts.query else ""), headers, body)
         self.calls.append(call)
         if self._scripts:
             return self._scripts.pop(0)(call)
