@@ -124,7 +124,7 @@ class BaseClient:
         config = config_of(self._found)
         given = call.timeout or (config.timeout if config is not None else None) or _config.CHAT_TIMEOUT_S
         deadline = time.monotonic() + given
-        return lambda: max(deadline - time.monotonic(), 0.001)
+        return lambda: max(deadline - time.monotonic(), 1e-9)
 
     def _finished(self, call: ChatCall, answer: Any) -> Any:
         """Return the result of a call from its last answer.

@@ -35,7 +35,7 @@ def reach(found: Found, request: Request, timeout: float | None) -> Plan[Reply]:
     started = time.monotonic()
     for legacy in (older, not older):
         attempt = _legacy(request) if legacy else request
-        left = None if timeout is None else max(timeout - (time.monotonic() - started), 0.001)
+        left = None if timeout is None else max(timeout - (time.monotonic() - started), 1e-9)
         reply = yield from send(found, attempt, left if tried else timeout)
         if not _no_endpoint(reply):
             _remember(server, older=legacy)

@@ -76,6 +76,7 @@ def send(found: Found, request: Request, timeout: float | None) -> Plan[Reply]:
         if wait is None or time.monotonic() + wait >= deadline:
             return _reply(config, told, given)
         tries += 1
+        _debug.again(request, wait)
         yield Wait(wait)
 
 
@@ -113,6 +114,8 @@ def _reply(config: Config, told: Told, given: float) -> Reply:
 
 
 def _too_late(config: Config, given: float) -> MeshError:
+    if given < 0.001:  # what was left of a call in several steps: its tools took the rest
+        return local_error("timeout", "The time that the call was given passed before its next step.")
     return local_error("timeout", f"{config.server_url} did not answer within {given:g} s.")
 
 

@@ -21,7 +21,7 @@ from pyreqwest.exceptions import (
 )
 
 from mesh._certificates import Verify, certificates
-from mesh._interrupt import Helper, pumped
+from mesh._interrupt import Helper, Pump
 
 CONNECT_S = 5.0
 #: Clients kept for different idle limits; calls mostly use one.
@@ -265,19 +265,23 @@ class HTTPTransport:
 
 
 class _SyncPieces:
-    """The body of a reply. A read that waits can't be ended from outside: closing then takes effect when it returns."""
+    """The body of a reply, read ahead by a thread of its own.
+
+    A native read that waits can't be ended from outside: after closing, the reader is over at once, and the connection
+    when the read returns, that is with the next piece or at the limit of silence.
+    """
 
     def __init__(self, sending: Any, response: Any) -> None:
         self._sending = sending
         self._reader = response.body_reader
+        self._pump: Pump[bytes] | None = None
         self._lock = threading.Lock()
         self._reading = False
         self._closed = False
 
     def __iter__(self) -> Iterator[bytes]:
-        return (
-            self.rest() if threading.current_thread() is not threading.main_thread() else pumped(self.rest, self.close)
-        )
+        self._pump = Pump(self.rest, self.close)
+        return iter(self._pump)
 
     def rest(self) -> Iterator[bytes]:
         """Yield the pieces, waiting in this thread."""
@@ -287,6 +291,8 @@ class _SyncPieces:
     def close(self) -> None:
         with self._lock:
             done, self._closed = self._closed or self._reading, True
+        if self._pump is not None:
+            self._pump.stop()
         if not done:
             self._sending.__exit__(None, None, None)
 

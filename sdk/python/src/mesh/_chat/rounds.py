@@ -7,7 +7,7 @@ import threading
 from collections.abc import Callable, Mapping
 from typing import Any
 
-from mesh import _requests
+from mesh import _debug, _requests
 from mesh._chat.tools import Tool, ToolCall, ToolResult, text_of
 from mesh.results import ChatResult, Usage
 
@@ -61,6 +61,8 @@ class Rounds:
     def answered(self, results: list[ToolResult]) -> "_requests.Request":
         """Take the tools' answers, and return the request of the next round."""
         self.results += results
+        for result in results:
+            _debug.ran(result.name, result.error)
         self.messages += [{"role": "tool", "tool_call_id": result.id, "content": result.content} for result in results]
         self._body["messages"] = self.messages
         if self._body.get("tool_choice") not in _FREE:  # a tool that must be called was; to force it again never ends
