@@ -98,8 +98,10 @@ class BaseClient:
         model, provider = self._defaults.choose(model, provider, env, profile)
         return prepare(message, arguments, extra, model=model, provider=provider, original=self._original_response)
 
-    def _check_helper(self, message: str, provider: str | None, options: Mapping[str, Any]) -> None:
+    def _check_helper(self, message: str, provider: str | None, options: Mapping[str, Any], *, chosen: bool) -> None:
         """Refuse a wrong call before the server is asked which models there are."""
+        if chosen and options.get("model") is not None:
+            raise TypeError("this method chooses the model; to name one, use chat")
         if not isinstance(message, str):
             raise TypeError(f"message must be a str, not {type(message).__name__}")
         check_texts(provider=provider, model=options.get("model"))

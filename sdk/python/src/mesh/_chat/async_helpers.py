@@ -131,7 +131,7 @@ class AsyncHelpers(AsyncChat):
     async def _chat_with(
         self, aim: Aim, message: str, provider: str | None, options: dict[str, Any], *, thinks: bool = False
     ) -> Any:
-        self._check_helper(message, provider, options)
+        self._check_helper(message, provider, options, chosen=not thinks)
         if thinks:
             options = {"thinking": True, **options}
         if thinks and options.get("model") is not None:

@@ -2,16 +2,10 @@
 
 import copy
 from collections.abc import Mapping, Sequence
-from typing import TYPE_CHECKING, Any, Self, TypeVar
+from typing import Any, Literal, Self, overload
 
 from mesh._stream import AsyncStream, Stream
 from mesh.results import ChatResult, Usage
-
-if TYPE_CHECKING:
-    from mesh._chat.async_chat import AsyncChat
-    from mesh._chat.sync_chat import SyncChat
-
-C = TypeVar("C", bound="SyncChat | AsyncChat")
 
 _OF_THE_CALL = ("messages", "system", "original_response")
 
@@ -65,7 +59,7 @@ class _History:
                 raise TypeError(f"{name} is not for a chat of a conversation: it remembers what was said")
         if not isinstance(message, str):
             raise TypeError(f"message must be a str, not {type(message).__name__}")
-        options = {**self._options, **options}
+        options = {**self._options, **options, "original_response": False}
         content: Any = message
         images, files = options.pop("images", None), options.pop("files", None)
         if images is not None or files is not None:
@@ -84,12 +78,20 @@ class _History:
 
 
 class Conversation(_History):
-    """A conversation: `chat` knows what was said before. Not to be used by several threads at the same time.
+    """A conversation: `chat` knows what was said before, and returns results, never original responses.
+
+    Not to be used by several threads at the same time.
 
     Attributes:
         messages: what was said so far, in OpenAI's shape.
         usage: what all turns spent.
     """
+
+    @overload
+    def chat(self, message: str, *, stream: Literal[True], **options: Any) -> Stream: ...
+
+    @overload
+    def chat(self, message: str, **options: Any) -> ChatResult: ...
 
     def chat(self, message: str, **options: Any) -> Any:
         """Say something and return the answer; options as the client's `chat` takes them, also `stream=True`.
@@ -116,6 +118,12 @@ class AsyncConversation(_History):
         messages: what was said so far, in OpenAI's shape.
         usage: what all turns spent.
     """
+
+    @overload
+    async def chat(self, message: str, *, stream: Literal[True], **options: Any) -> AsyncStream: ...
+
+    @overload
+    async def chat(self, message: str, **options: Any) -> ChatResult: ...
 
     async def chat(self, message: str, **options: Any) -> Any:
         """Say something and return the answer; options as the client's `chat` takes them, also `stream=True`.

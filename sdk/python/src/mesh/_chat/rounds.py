@@ -69,6 +69,11 @@ class Rounds:
             self._body["tool_choice"] = "auto"
         return _requests.chat(self._body, model=None, provider=None)
 
+    def allowed(self, approve: Approve | None, call: ToolCall) -> bool:
+        """Ask whether a call may be made; an answer that must be awaited is, in an event loop of its own."""
+        said = True if approve is None else approve(call)
+        return bool(_in_own_loop(said) if inspect.isawaitable(said) else said)
+
     def run(self, call: ToolCall, *, allowed: Any) -> ToolResult:
         """Run one call and return what came of it; a coroutine is awaited in an event loop of its own."""
         work = self._work(call, allowed=allowed)

@@ -59,6 +59,9 @@ def strict(schema: dict[str, Any]) -> bool:
         Whether that can be said of it: an object with arbitrary names is never closed.
     """
     good = True
+    if "$ref" in schema:  # strict schemas have nothing beside a reference
+        for name in schema.keys() - {"$ref", "$defs"}:
+            del schema[name]
     if schema.get("type") == "object":
         properties = schema.get("properties")
         if properties is None:

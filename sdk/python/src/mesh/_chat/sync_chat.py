@@ -240,7 +240,7 @@ class SyncChat(BaseClient):
         calls = rounds.calls(answer)
         if not calls:
             return None
-        results = [rounds.run(one, allowed=call.approve is None or call.approve(one)) for one in calls]
+        results = [rounds.run(one, allowed=rounds.allowed(call.approve, one)) for one in calls]
         return results, self._run(self._stream_plan(call, rounds.answered(results)))
 
     def _rounds(self, call: "ChatCall") -> Any:
@@ -251,7 +251,7 @@ class SyncChat(BaseClient):
             calls = rounds.calls(answer)
             if not calls:
                 return answer
-            results = [rounds.run(one, allowed=call.approve is None or call.approve(one)) for one in calls]
+            results = [rounds.run(one, allowed=rounds.allowed(call.approve, one)) for one in calls]
             request = rounds.answered(results)
 
     def conversation(self, system: str | None = None, **options: Any) -> "Conversation":

@@ -158,6 +158,8 @@ def _parameters(
     fields: list[Any] = []
     defaults: dict[str, Any] = {}
     for argument in signature.parameters.values():
+        if argument.name in {"self", "cls"}:
+            raise TypeError(f"the tool {name} is a method: give the one of an object, as in tools=[thing.{name}]")
         if argument.kind not in {argument.POSITIONAL_OR_KEYWORD, argument.KEYWORD_ONLY}:
             raise TypeError(f"the tool {name} takes {argument}: a model gives every argument by its name")
         kind = _described(hints.get(argument.name, Any), described.get(argument.name))

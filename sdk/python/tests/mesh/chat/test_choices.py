@@ -142,7 +142,13 @@ def test_a_choice_that_can_not_be_made_is_a_failure(client, fake):
 
 
 @pytest.mark.parametrize(
-    "arguments", [{"message": 5}, {"message": "a", "provider": 5}, {"message": "a", "provider": ""}]
+    "arguments",
+    [
+        {"message": 5},
+        {"message": "a", "provider": 5},
+        {"message": "a", "provider": ""},
+        {"message": "a", "model": "gpt-4o"},
+    ],
 )
 def test_a_wrong_helper_call_is_refused_before_anything_is_sent(client, fake, arguments):
     with pytest.raises((TypeError, ValueError)):

@@ -114,5 +114,11 @@ def test_and_for_one_of_its_chats(client, fake, wrap, options):
     assert not fake.calls
 
 
+def test_a_client_of_original_responses_has_conversations_all_the_same(make, fake, wrap):
+    talk = wrap(make(original_response=True).made.conversation())
+    assert talk.chat("Hi").content == "You said: Hi"
+    assert len(talk.messages) == 2
+
+
 def test_its_repr_shows_nothing_of_it(client):
     assert repr(client.made.conversation("secret words")).endswith("of 1 messages>")

@@ -2,7 +2,7 @@
 
 import asyncio
 from dataclasses import dataclass
-from typing import Literal, TypedDict
+from typing import Annotated, Literal, TypedDict
 
 import msgspec
 import pydantic
@@ -82,6 +82,20 @@ def test_what_is_no_object_is_put_into_one(client, fake, kind, content, expected
     fake.answer(content)
     assert client.chat("?", response_format=kind).parsed == expected
     assert fake.calls[0].json["response_format"]["json_schema"]["schema"]["required"] == ["value"]
+
+
+@dataclass
+class Trip:
+    start: Annotated[City, msgspec.Meta(description="Where it begins.")]
+    end: City
+
+
+def test_nothing_stands_beside_a_reference(client, fake):
+    """OpenAI refuses a strict schema where something does."""
+    fake.answer(f'{{"start": {PARIS}, "end": {PARIS}}}')
+    client.chat("?", response_format=Trip)
+    properties = fake.calls[0].json["response_format"]["json_schema"]["schema"]["properties"]
+    assert properties == {"start": {"$ref": "#/$defs/City"}, "end": {"$ref": "#/$defs/City"}}
 
 
 def test_arbitrary_names_can_not_be_strict(client, fake):

@@ -126,6 +126,10 @@ def takes_names(**values: int):
     pass
 
 
+def takes_itself(self, value: int):
+    pass
+
+
 def takes_an_object(value: threading.Thread):
     pass
 
@@ -139,6 +143,7 @@ def takes_what_is_not_there(value: "Nowhere"):  # noqa: F821 - that is the point
     [
         ([takes_many], TypeError),
         ([takes_names], TypeError),
+        ([takes_itself], TypeError),
         ([takes_an_object], TypeError),
         ([takes_what_is_not_there], TypeError),
         ([lambda value: value], ValueError),
@@ -268,14 +273,15 @@ def test_an_approval_that_raises_ends_the_call(client, fake):
         client.chat("?", tools=[weather], approve=approve)
 
 
-def test_approval_can_be_awaited(fake):
+def test_an_approval_that_is_awaited_is_no_consent_by_itself(client, fake):
+    """A coroutine is true as an object; what it says is what counts, with either client."""
+
     async def approve(call):
         return False
 
     fake.answer(tool_calls=[("weather", {"city": "Paris"})])
     fake.answer("Done")
-    answer = asyncio.run(fake.async_client().chat("?", tools=[weather], approve=approve))
-    assert answer.tool_results[0].denied
+    assert client.chat("?", tools=[weather], approve=approve).tool_results[0].denied
 
 
 def test_the_loop_is_bounded(client, fake):
