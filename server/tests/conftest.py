@@ -2,10 +2,11 @@
 
 import asyncio
 import json
-from collections.abc import AsyncIterator, Awaitable, Callable
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
+import asyncpg
 import pytest
 
 from mesh_server.accounts.models import Principal
@@ -16,6 +17,8 @@ from mesh_server.settings import Settings, load
 from mesh_server.vault.crypto import create_master_key
 from mesh_server.vault.keyring import Keyring
 from mesh_server.vault.service import Vault
+
+from . import postgres
 
 
 @dataclass
@@ -36,22 +39,61 @@ class Parts:
         return await self.accounts.create_token(account, name="test", **arguments)
 
 
-async def open_parts(folder: Path) -> Parts:
+async def open_parts(folder: Path, url: str | None = None) -> Parts:
     key = folder / "master.key"
     if not key.exists():
         create_master_key(key)
     keyring = Keyring.load(None, key)
-    database = await Database.open(f"sqlite:///{folder / 'mesh.db'}")
+    database = await Database.open(url or f"sqlite:///{folder / 'mesh.db'}")
     await keyring.check(database)
     accounts = Accounts(database, keyring.hasher("api-tokens"))
     return Parts(database, keyring, accounts, Vault(database, keyring))
 
 
+@pytest.fixture(scope="session")
+def cluster() -> Iterator[postgres.Cluster]:
+    """A real PostgreSQL for the whole session."""
+    postgres.require()
+    with postgres.Cluster() as made:
+        yield made
+
+
 @pytest.fixture
-async def parts(tmp_path: Path) -> AsyncIterator[Parts]:
-    made = await open_parts(tmp_path)
+async def postgres_url(cluster: postgres.Cluster) -> AsyncIterator[str]:
+    """An empty, migrated database of PostgreSQL, for a role that owns nothing."""
+    name = await cluster.create()
+    yield cluster.url(name)
+    await cluster.drop(name)
+
+
+@pytest.fixture(params=["sqlite", "postgres"])
+def database_url(request: pytest.FixtureRequest, tmp_path: Path) -> str:
+    """Each database in turn: whoever asks for this runs on all of them."""
+    if request.param == "sqlite":
+        return f"sqlite:///{tmp_path / 'mesh.db'}"
+    url: str = request.getfixturevalue("postgres_url")
+    return url
+
+
+@pytest.fixture
+async def parts(tmp_path: Path, database_url: str) -> AsyncIterator[Parts]:
+    made = await open_parts(tmp_path, database_url)
     yield made
     await made.database.close()
+
+
+async def everything_stored(folder: Path, url: str) -> bytes:
+    """Return every byte that a database keeps: its files, or on PostgreSQL each value of each row."""
+    if url.startswith("sqlite:///"):
+        return b"".join(file.read_bytes() for file in folder.iterdir())  # noqa: ASYNC240 - nobody else waits
+    owner = await asyncpg.connect(url.replace(f"//{postgres.ROLE}:", f"//{postgres.OWNER}:"))
+    try:
+        tables = await owner.fetch("SELECT tablename FROM pg_tables WHERE schemaname = 'public'")
+        values = [v for (table,) in tables for row in await owner.fetch(f'SELECT * FROM "{table}"') for v in row]
+    finally:
+        await owner.close()
+    assert values
+    return b"\n".join(value if isinstance(value, bytes) else str(value).encode() for value in values)
 
 
 @dataclass
@@ -145,8 +187,8 @@ async def open_mesh(folder: Path, **environment: str) -> Mesh:
 
 
 @pytest.fixture
-async def mesh(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> AsyncIterator[Mesh]:
+async def mesh(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, database_url: str) -> AsyncIterator[Mesh]:
     monkeypatch.chdir(tmp_path)
-    made = await open_mesh(tmp_path)
+    made = await open_mesh(tmp_path, MESH_DATABASE_URL=database_url)
     yield made
     await made.services.close()

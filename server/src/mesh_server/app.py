@@ -4,6 +4,7 @@ import asyncio
 import contextlib
 import gc
 import sys
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Self
 
@@ -11,8 +12,12 @@ import msgspec
 import structlog
 
 from mesh_server import openapi
+from mesh_server.accounts import login_routes
 from mesh_server.accounts import routes as account_routes
+from mesh_server.accounts.oidc.exchange import Exchange
+from mesh_server.accounts.oidc.issuers import Issuers
 from mesh_server.accounts.service import Accounts
+from mesh_server.asgi import Endpoint
 from mesh_server.chat import routes as chat_routes
 from mesh_server.chat.service import Chat
 from mesh_server.db.changes import Changes
@@ -72,6 +77,7 @@ class Services:
     settings: Settings
     database: Database
     accounts: Accounts
+    exchange: Exchange
     vault: Vault
     chat: Chat
     background: Background
@@ -84,10 +90,12 @@ class Services:
             StartupError: one sentence that says what is wrong with the data folder, the database or the key.
         """
         keyring = Keyring.load(settings.master_key, settings.master_key_file)
-        database = await Database.open(settings.database_url)
+        database = await Database.open(settings.database_url, connections=settings.database_connections)
         try:
             await keyring.check(database)
-            accounts = Accounts(database, keyring.hasher("api-tokens"))
+            issuers = Issuers(settings.issuers, leeway_s=settings.oidc_leeway_s)
+            accounts = Accounts(database, keyring.hasher("api-tokens"), issuers)
+            exchange = Exchange(issuers, keyring.hasher("login-pkce"))
             vault = Vault(database, keyring)
             chat = Chat(settings.providers, settings.local, vault)
             background = Background(Changes(database), vault)
@@ -95,22 +103,29 @@ class Services:
         except BaseException:
             await database.close()
             raise
-        return cls(settings, database, accounts, vault, chat, background)
+        return cls(settings, database, accounts, exchange, vault, chat, background)
 
     async def close(self) -> None:
         """Stop the local model, then close the database: what was begun is finished."""
         await self.background.stop()
         await self.chat.close()
+        await self.accounts.issuers.close()
         await self.database.close()
 
-    def application(self) -> Guard:
-        """Return the ASGI application."""
+    def application(self, beside: Sequence[Endpoint] = ()) -> Guard:
+        """Return the ASGI application.
+
+        Args:
+            beside: endpoints that are served beside the capabilities' own.
+        """
         operations = Operations(self.database.check)
         endpoints = [
             *operations.endpoints(),
             *account_routes.endpoints(self.accounts),
+            *login_routes.endpoints(self.exchange),
             *vault_routes.endpoints(self.vault),
             *chat_routes.endpoints(self.chat),
+            *beside,
         ]
         document = openapi.document(endpoints, server_url=self.settings.public_url)
         operations.publish(msgspec.json.encode(document))

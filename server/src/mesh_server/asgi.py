@@ -66,6 +66,12 @@ class Request:
     def principal(self, principal: Principal) -> None:
         self._principal = principal
 
+    @property
+    def address(self) -> str:
+        """The client's address, as the transport (or a trusted proxy) gives it; empty where it gives none."""
+        client = self.scope.get("client")
+        return str(client[0]) if client else ""
+
     def header(self, name: bytes) -> bytes | None:
         """Return the value of a header by its lower-case name, or None."""
         if self._headers is None:
@@ -92,21 +98,24 @@ class Request:
             raise InvalidRequest("A query parameter is given twice.")
         return parameters
 
-    async def body(self) -> bytes:
+    async def body(self, limit: int = MAX_BODY_BYTES) -> bytes:
         """Return the whole body.
+
+        Args:
+            limit: most bytes that are read.
 
         Raises:
             BodyTooLarge: as soon as the limit is passed, by the header or by what came.
             ClientGone: if the client hangs up first.
         """
         if self._body is None:
-            self._body = await self._read()
+            self._body = await self._read(limit)
         return self._body
 
-    async def _read(self) -> bytes:
+    async def _read(self, limit: int) -> bytes:
         declared = self.header(b"content-length")
-        if declared is not None and declared.isdigit() and int(declared) > MAX_BODY_BYTES:
-            raise _too_large()
+        if declared is not None and declared.isdigit() and int(declared) > limit:
+            raise _too_large(limit)
         chunks: list[bytes] = []
         size = 0
         while True:
@@ -115,24 +124,25 @@ class Request:
                 raise ClientGone
             chunk: bytes = message.get("body", b"")
             size += len(chunk)
-            if size > MAX_BODY_BYTES:
-                raise _too_large()
+            if size > limit:
+                raise _too_large(limit)
             chunks.append(chunk)
             if not message.get("more_body", False):
                 return b"".join(chunks)
 
-    async def json(self, decoder: msgspec.json.Decoder[T]) -> T:
+    async def json(self, decoder: msgspec.json.Decoder[T], limit: int = MAX_BODY_BYTES) -> T:
         """Return the body decoded and validated.
 
         Raises:
             InvalidJSON: if it is not JSON at all, or nested too deep.
             InvalidRequest: if it is JSON of another shape; the message names the place.
         """
-        return decode_json(await self.body(), decoder)
+        return decode_json(await self.body(limit), decoder)
 
 
-def _too_large() -> BodyTooLarge:
-    return BodyTooLarge(f"The body is larger than {MAX_BODY_BYTES // 1024 // 1024} MiB, the limit of this server.")
+def _too_large(limit: int) -> BodyTooLarge:
+    size = f"{limit // 1024 // 1024} MiB" if limit >= 1024 * 1024 else f"{limit // 1024} KiB"
+    return BodyTooLarge(f"The body is larger than {size}, the limit of this endpoint.")
 
 
 async def send_bytes(send: Send, status: int, body: bytes, headers: Headers) -> None:
@@ -214,6 +224,7 @@ class Endpoint:
         body, answer: msgspec types of request and success body; None where there is none.
         errors: the codes that this endpoint adds to those every endpoint can answer.
         send_error: writes an error in the surface's own format.
+        listed: whether the OpenAPI document has it.
     """
 
     method: str
@@ -229,3 +240,4 @@ class Endpoint:
     parameters: tuple[Parameter, ...] = ()
     errors: tuple[str, ...] = ()
     send_error: ErrorWriter = send_error
+    listed: bool = True

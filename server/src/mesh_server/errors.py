@@ -109,28 +109,110 @@ class MethodNotAllowed(MeshError):
         self.allowed = list(allowed)
 
 
-class TokenMissing(MeshError):
+class TokenInvalid(MeshError):
+    """The credential is not one that this server accepts; its subclasses say why, where that is known.
+
+    The published clients look for one of three phrases in the body of a 401 to choose their help text: `details`
+    always has the one that fits.
+    """
+
+    code = "token_invalid"
+    reason: ClassVar[str] = "invalid token"
+
+    def __init__(self, message: str) -> None:
+        super().__init__(message, details={"reason": self.reason})
+
+
+class TokenMissing(TokenInvalid):
     """No credential came with the request."""
 
     code = "token_missing"
 
 
-class TokenInvalid(MeshError):
-    """The credential is not one of this server's."""
-
-    code = "token_invalid"
-
-
-class TokenExpired(MeshError):
+class TokenExpired(TokenInvalid):
     """The credential was good once."""
 
     code = "token_expired"
+    reason = "expired"
 
 
-class TokenRevoked(MeshError):
+class TokenRevoked(TokenInvalid):
     """The credential was taken back."""
 
     code = "token_revoked"
+
+
+class TokenMalformed(TokenInvalid):
+    """The credential is no JWT, or not a whole one."""
+
+    code = "token_malformed"
+    reason = "jwt malformed"
+
+
+class TokenOpaque(TokenInvalid):
+    """An access token that only its issuer can read: the login asked for no audience."""
+
+    code = "token_opaque"
+
+
+class TokenAlgorithm(TokenInvalid):
+    """A JWT signed with an algorithm that this server does not accept."""
+
+    code = "token_algorithm"
+
+
+class TokenSignature(TokenInvalid):
+    """A JWT that no key of its issuer signed."""
+
+    code = "token_signature"
+
+
+class TokenWrongIssuer(TokenInvalid):
+    """A JWT of an issuer that this server does not know."""
+
+    code = "token_wrong_issuer"
+
+
+class TokenWrongAudience(TokenInvalid):
+    """A JWT that was made for another server."""
+
+    code = "token_wrong_audience"
+
+
+class TokenIsIdToken(TokenInvalid):
+    """An ID token where an access token belongs."""
+
+    code = "token_is_id_token"
+
+
+class TokenNotYetValid(TokenInvalid):
+    """A JWT from the future: a clock is wrong."""
+
+    code = "token_not_yet_valid"
+
+
+class IssuerUnavailable(MeshError):
+    """The issuer of a login can't be reached, or does not answer as an issuer does."""
+
+    code = "issuer_unavailable"
+
+
+class LoginNotConfigured(MeshError):
+    """This server has no issuer to log in at."""
+
+    code = "login_not_configured"
+
+
+class LoginRefused(MeshError):
+    """The issuer refused to hand out or renew a token."""
+
+    code = "login_refused"
+
+
+class RateLimited(MeshError):
+    """Too many requests from one address."""
+
+    code = "rate_limited"
 
 
 class TokenNotFound(MeshError):
@@ -263,6 +345,12 @@ class DatabaseUnavailable(MeshError):
     """The database can't be used now."""
 
     code = "database_unavailable"
+
+
+class OutcomeUnknown(MeshError):
+    """The connection to the database was lost at the commit, and whether it happened could not be found out."""
+
+    code = "outcome_unknown"
 
 
 class StorageReadOnly(MeshError):

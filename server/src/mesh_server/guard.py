@@ -32,6 +32,7 @@ from mesh_server.errors import (
     MeshError,
     MethodNotAllowed,
     RouteNotFound,
+    TokenMissing,
 )
 from mesh_server.ids import request_id
 
@@ -77,11 +78,13 @@ class Guard:
 
     Args:
         endpoints: everything that is served.
-        accounts: verifies credentials.
+        accounts: verifies credentials; None where every endpoint is public.
         allowed_hosts: lower-case host names that a request may name; `*` allows every one.
     """
 
-    def __init__(self, endpoints: Sequence[Endpoint], accounts: Accounts, *, allowed_hosts: frozenset[str]) -> None:
+    def __init__(
+        self, endpoints: Sequence[Endpoint], accounts: Accounts | None, *, allowed_hosts: frozenset[str]
+    ) -> None:
         self._accounts = accounts
         self._allowed_hosts = allowed_hosts
         self._seen_hosts: set[bytes] = set()
@@ -166,6 +169,8 @@ class Guard:
     async def _authenticate(self, request: Request, endpoint: Endpoint) -> None:
         if endpoint.access == PUBLIC:
             return
+        if self._accounts is None:
+            raise TokenMissing("Nobody has an account here.")
         principal = await self._accounts.authenticate(request.header(b"authorization"), request.header(b"x-api-key"))
         if endpoint.access != ANY:
             principal.require(endpoint.access)
@@ -186,8 +191,10 @@ async def _ignore(_message: Message) -> None:
 def _log_line(
     request: Request, endpoint: Endpoint | None, answer: Answer, failure: MeshError | None, started: float
 ) -> None:
-    write = _log.warning if answer.status >= 500 else _log.info
-    write(
+    level = "warning" if answer.status >= 500 else "info"
+    if not telemetry.writes(level):
+        return
+    getattr(_log, level)(
         "request",
         method=request.scope["method"],
         route=endpoint.path if endpoint else None,  # the pattern: a path may hold the name of a key

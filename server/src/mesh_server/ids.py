@@ -1,5 +1,6 @@
 """Identifiers that sort by the time they were made, and the moments that tables keep."""
 
+import itertools
 import os
 import time
 from base64 import b32encode
@@ -35,6 +36,22 @@ def microseconds(moment_: datetime) -> int:
     return (moment_ - _EPOCH) // _MICROSECOND
 
 
-def request_id() -> str:
-    """Return a new request id: `req_` and 16 characters of randomness."""
-    return "req_" + b32encode(os.urandom(10)).decode().lower()
+class _RequestIds:
+    """Random per process, then counted: asking the system for randomness each time would cost more than the rest."""
+
+    def __init__(self) -> None:
+        self.begin()
+
+    def begin(self) -> None:
+        """Choose this process's part."""
+        self._prefix = "req_" + b32encode(os.urandom(10)).decode().lower()
+        self._count = itertools.count(1)
+
+    def __call__(self) -> str:
+        return f"{self._prefix}{next(self._count):06x}"
+
+
+#: Return a new request id: `req_`, 16 characters of this process's randomness, and a count.
+request_id = _RequestIds()
+if hasattr(os, "register_at_fork"):
+    os.register_at_fork(after_in_child=request_id.begin)

@@ -149,6 +149,10 @@ class Server(uvicorn.Server):
             for number, handler in before.items():
                 signal.signal(number, handler)
 
+    def stop(self) -> None:
+        """Stop as SIGTERM does."""
+        self.should_exit = True
+
     def _on_signal(self, number: int, _frame: FrameType | None) -> None:
         if number == signal.SIGINT:
             self.interrupted = True
@@ -222,6 +226,7 @@ async def serve(
     trusted_proxies: tuple[str, ...],
     tls: tuple[Path, Path] | None,
     on_started: Callable[[], None],
+    parent: int | None = None,
 ) -> bool:
     """Serve until SIGINT or SIGTERM, then let running answers end.
 
@@ -231,6 +236,7 @@ async def serve(
         trusted_proxies: addresses whose `X-Forwarded-*` headers are believed; none by default.
         tls: certificate and key file, or None for plain HTTP.
         on_started: called once, when connections are accepted.
+        parent: a descriptor that is readable when the process that started this one is gone, which ends it, too.
 
     Returns:
         Whether a person interrupted it (SIGINT).
@@ -262,9 +268,19 @@ async def serve(
             f"The certificate {tls[0] if tls else ''} or its key can't be used: {problem.strerror or problem}."
         ) from problem
     server = Server(config, on_started)
+    loop = asyncio.get_running_loop()
+
+    def parent_gone() -> None:
+        loop.remove_reader(parent or 0)
+        server.stop()
+
+    if parent is not None:
+        loop.add_reader(parent, parent_gone)
     try:
         await server.serve(sockets=sockets)
     finally:
+        if parent is not None:
+            loop.remove_reader(parent)
         for sock in sockets:
             sock.close()
     return server.interrupted

@@ -14,7 +14,22 @@ from mesh_server.asgi import PUBLIC, Endpoint
 _PARAMETER = re.compile(r"{(\w+)}")
 _EVERYWHERE = ("invalid_request", "host_not_allowed", "internal_error")
 _WITH_BODY = ("invalid_json", "body_too_large")
-_WITH_TOKEN = ("token_missing", "token_invalid", "token_expired", "token_revoked", "scope_missing")
+_WITH_TOKEN = (
+    "token_missing",
+    "token_invalid",
+    "token_expired",
+    "token_revoked",
+    "token_malformed",
+    "token_opaque",
+    "token_algorithm",
+    "token_signature",
+    "token_wrong_issuer",
+    "token_wrong_audience",
+    "token_is_id_token",
+    "token_not_yet_valid",
+    "scope_missing",
+    "issuer_unavailable",
+)
 
 
 class ErrorContent(msgspec.Struct):
@@ -37,6 +52,7 @@ class ErrorAnswer(msgspec.Struct):
 
 def document(endpoints: Sequence[Endpoint], *, server_url: str) -> dict[str, Any]:
     """Return the OpenAPI 3.1 document of the endpoints."""
+    endpoints = [endpoint for endpoint in endpoints if endpoint.listed]
     types = [found for endpoint in endpoints for found in (endpoint.body, endpoint.answer) if found is not None]
     schemas, components = msgspec.json.schema_components(
         [*types, ErrorAnswer], ref_template="#/components/schemas/{name}"
@@ -58,7 +74,11 @@ def document(endpoints: Sequence[Endpoint], *, server_url: str) -> dict[str, Any
         "components": {
             "schemas": components,
             "securitySchemes": {
-                "bearer": {"type": "http", "scheme": "bearer", "description": "An API token, `mesh_…`."},
+                "bearer": {
+                    "type": "http",
+                    "scheme": "bearer",
+                    "description": "A login's access token, or an API token, `mesh_…`.",
+                },
                 "apiKey": {"type": "apiKey", "in": "header", "name": "x-api-key"},
             },
         },

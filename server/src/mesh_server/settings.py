@@ -7,20 +7,23 @@ import os
 import re
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from ipaddress import ip_address
 from pathlib import Path
 from typing import Literal, get_args
-from urllib.parse import urlsplit
 
 import msgspec
 import platformdirs
 
+from mesh_server.accounts.oidc.models import Issuer
+from mesh_server.accounts.settings import IssuerTable, read_issuers, read_leeway
+from mesh_server.addresses import check_url, host_of, is_loopback
 from mesh_server.chat.models import LocalSettings, Provider
+from mesh_server.db.engine import CONNECTIONS
 from mesh_server.errors import StartupError
 from mesh_server.telemetry import LEVELS, LogFormat
 
 CONFIG_FILE = "mesh-server.toml"
 DEFAULT_PORT = 8750
+MOST_WORKERS = 256
 DEFAULT_LOCAL_MODEL = "qwen2.5-coder-0.5b-instruct"
 #: In the model folder: which model is in use, as `mesh-server model use` left it.
 IN_USE_FILE = "in-use"
@@ -58,6 +61,9 @@ class ConfigFile(msgspec.Struct, forbid_unknown_fields=True, kw_only=True):
     port: int | None = None
     public_url: str | None = None
     database_url: str | None = None
+    database_url_file: str | None = None
+    database_connections: int | None = None
+    workers: int | None = None
     data_dir: str | None = None
     master_key_file: str | None = None
     server_id: str | None = None
@@ -69,6 +75,7 @@ class ConfigFile(msgspec.Struct, forbid_unknown_fields=True, kw_only=True):
     log_format: str | None = None
     local: LocalTable = msgspec.field(default_factory=LocalTable)
     providers: list[ProviderTable] = []
+    issuers: list[IssuerTable] = []
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -76,16 +83,22 @@ class Settings:
     """Everything the server was told. `repr` shows no secret.
 
     Attributes:
-        database_url: `sqlite:///` and an absolute path.
+        database_url: `sqlite:///` and an absolute path, or `postgresql://…`, which may hold a password.
+        database_connections: to PostgreSQL, for each worker at the most.
+        workers: processes that serve.
         master_key: as given in the environment; None where `master_key_file` holds it.
         local: the model on this machine; None where `[local] base_url` puts another server in its place.
         tls: certificate and key files, None for plain HTTP.
+        issuers: who may log people in; the first is the one that clients are told.
+        oidc_leeway_s: seconds by which an issuer's clock may differ from ours.
     """
 
     host: str
     port: int
     public_url: str
-    database_url: str
+    database_url: str = field(repr=False)
+    database_connections: int
+    workers: int
     data_dir: Path
     master_key: str | None = field(repr=False)
     master_key_file: Path
@@ -97,6 +110,8 @@ class Settings:
     log_format: LogFormat
     local: LocalSettings | None
     providers: tuple[Provider, ...]
+    issuers: tuple[Issuer, ...]
+    oidc_leeway_s: float
     config_file: Path | None
 
     @property
@@ -120,10 +135,10 @@ class _Sources:
         found = getattr(self._file, name, None)
         return str(found) if found is not None else default
 
-    def number(self, name: str, default: int, *, most: int) -> int:
+    def number(self, name: str, default: int, *, least: int = 0, most: int) -> int:
         text = self.text(name, str(default)) or ""
-        if not text.isdigit() or int(text) > most:
-            raise StartupError(f"MESH_{name.upper()} must be a whole number up to {most}, not {text!r}.")
+        if not text.isdigit() or not least <= int(text) <= most:
+            raise StartupError(f"MESH_{name.upper()} must be a whole number from {least} to {most}, not {text!r}.")
         return int(text)
 
     def words(self, name: str) -> tuple[str, ...]:
@@ -182,7 +197,9 @@ def load(flags: Mapping[str, object] | None = None, environment: Mapping[str, st
         host=host,
         port=port,
         public_url=public_url,
-        database_url=sources.text("database_url") or f"sqlite:///{data_dir / 'mesh.db'}",
+        database_url=_database_url(sources, file, data_dir),
+        database_connections=sources.number("database_connections", CONNECTIONS, least=2, most=1000),
+        workers=sources.number("workers", 1, least=1, most=MOST_WORKERS),
         data_dir=data_dir,
         master_key=environment.get("MESH_MASTER_KEY") or None,
         master_key_file=Path(sources.text("master_key_file") or data_dir / "master.key"),
@@ -194,6 +211,8 @@ def load(flags: Mapping[str, object] | None = None, environment: Mapping[str, st
         log_format=_log_format(sources),
         local=local if isinstance(local, LocalSettings) else None,
         providers=_providers(sources, environment, file, local),
+        issuers=read_issuers(file.issuers, environment, sources.secret),
+        oidc_leeway_s=read_leeway(environment),
         config_file=path,
     )
 
@@ -234,6 +253,11 @@ def _tls(sources: _Sources) -> tuple[Path, Path] | None:
     if not certificate or not key:
         raise StartupError("TLS needs both MESH_TLS_CERT_FILE and MESH_TLS_KEY_FILE.")
     return Path(certificate), Path(key)
+
+
+def _database_url(sources: _Sources, file: ConfigFile, data_dir: Path) -> str:
+    url = sources.secret("MESH_DATABASE_URL", file=None if file.database_url else file.database_url_file)
+    return url or file.database_url or f"sqlite:///{data_dir / 'mesh.db'}"
 
 
 def _one_of(sources: _Sources, name: str, choices: tuple[str, ...], default: str) -> str:
@@ -333,32 +357,3 @@ def _usual_key_names(name: str, base_url: str) -> list[str]:
         return ["openai_key", "OPENAI_API_KEY"]
     # A server on this machine (Ollama, vLLM) asks for no key.
     return [] if is_loopback(host_of(base_url)) else [f"{name}_key"]
-
-
-def check_url(url: str, setting: str) -> None:
-    """Refuse what is not an http(s) address, or carries a credential.
-
-    Raises:
-        StartupError: naming the setting.
-    """
-    parts = urlsplit(url)
-    if parts.scheme not in {"http", "https"} or not parts.hostname:
-        raise StartupError(f"{setting} must be an http:// or https:// address.")
-    if parts.username or parts.password:
-        raise StartupError(f"{setting} must not carry a user name or password: give the key as a key.")
-
-
-def host_of(url: str) -> str:
-    """Return the lower-case host of a URL as a Host header has it: IPv6 in brackets, no port."""
-    host = (urlsplit(url).hostname or "").lower()
-    return f"[{host}]" if ":" in host else host
-
-
-def is_loopback(host: str) -> bool:
-    """Return whether an address can be reached from this machine only."""
-    if host.lower() == "localhost":
-        return True
-    try:
-        return ip_address(host.strip("[]")).is_loopback
-    except ValueError:
-        return False

@@ -15,12 +15,15 @@ from structlog.typing import EventDict, WrappedLogger
 LogFormat = Literal["console", "json"]
 LEVELS = {"debug": 10, "info": 20, "warning": 30, "error": 40}
 
-#: Tokens of Mesh, keys of the providers, JWTs, and whatever follows an authentication scheme.
+_threshold = 0  # everything, until it is configured
+
+#: Tokens of Mesh, keys of the providers, JWTs, whatever follows an authentication scheme, and a URL's password.
 _SECRET = re.compile(
     r"mesh_[A-Za-z0-9_-]{8,}"
     r"|\bsk-[A-Za-z0-9_-]{8,}"
     r"|\beyJ[A-Za-z0-9_-]{8,}\.[A-Za-z0-9_.-]*"
     r"|(?i:\b(?:bearer|apikey)\s+)\S+"
+    r"|(?<=://)[^\s/@:]*:[^\s/@]+(?=@)"
 )
 
 
@@ -43,6 +46,11 @@ class _ToStructlog(logging.Handler):
         structlog.get_logger(record.name).log(record.levelno, record.getMessage())
 
 
+def writes(level: str) -> bool:
+    """Return whether lines of a level are written: asked where preparing one costs something."""
+    return LEVELS[level] >= _threshold
+
+
 def configure(level: str, log_format: LogFormat) -> None:
     """Set up logging for this process.
 
@@ -55,6 +63,8 @@ def configure(level: str, log_format: LogFormat) -> None:
         if log_format == "json"
         else structlog.dev.ConsoleRenderer(colors=sys.stderr.isatty(), pad_event_to=0)
     )
+    global _threshold  # noqa: PLW0603 - one for the process, as structlog's configuration is
+    _threshold = LEVELS[level]
     structlog.configure(
         processors=[
             structlog.contextvars.merge_contextvars,

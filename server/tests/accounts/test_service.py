@@ -17,6 +17,8 @@ from mesh_server.errors import (
 )
 from mesh_server.ids import microseconds, now_us
 
+from ..conftest import everything_stored
+
 
 @pytest.mark.parametrize(
     ("authorization", "x_api_key", "error"),
@@ -160,7 +162,7 @@ async def test_a_warm_token_costs_no_read(parts, monkeypatch):
     credential = f"Bearer {await parts.token()}".encode()
     first = await parts.accounts.authenticate(credential, None)
 
-    async def no_read(_work):
+    async def no_read(_work, _on_behalf_of):
         raise AssertionError("the database was asked")
 
     monkeypatch.setattr(parts.database, "read", no_read)
@@ -171,8 +173,8 @@ async def test_a_token_revoked_while_it_is_looked_up_is_not_kept_warm(parts, mon
     credential = f"Bearer {await parts.token()}".encode()
     read = parts.database.read
 
-    async def then_revoked(work):
-        row = await read(work)
+    async def then_revoked(work, on_behalf_of):
+        row = await read(work, on_behalf_of)
         parts.accounts.forget()
         return row
 
@@ -181,12 +183,12 @@ async def test_a_token_revoked_while_it_is_looked_up_is_not_kept_warm(parts, mon
     assert not parts.accounts._warm
 
 
-async def test_the_database_holds_no_token(parts, tmp_path):
+async def test_the_database_holds_no_token(parts, tmp_path, database_url):
     token = await parts.token()
     await parts.database.close()
-    for file in tmp_path.iterdir():
-        assert token.encode() not in file.read_bytes()
-        assert token[13:].encode() not in file.read_bytes()
+    stored = await everything_stored(tmp_path, database_url)
+    assert token.encode() not in stored
+    assert token[13:].encode() not in stored
 
 
 def test_the_scopes_are_those_of_the_contract():

@@ -1,6 +1,7 @@
 """The model on this machine, for real: started on first use, watched, never outliving its server."""
 
 import asyncio
+import contextlib
 import os
 from pathlib import Path
 
@@ -28,11 +29,17 @@ async def models(tmp_path):
     made = LocalModels(settings(tmp_path))
     yield made
     await made.close()
-    assert not psutil.Process().children(recursive=True)
+    assert not children()
 
 
 def children():
-    return psutil.Process().children(recursive=True)
+    """Return the models' processes, and no other of the tests'."""
+    found = []
+    for child in psutil.Process().children(recursive=True):
+        with contextlib.suppress(psutil.NoSuchProcess):
+            if child.status() != psutil.STATUS_ZOMBIE and "mesh_server.chat.upstream.local_worker" in child.cmdline():
+                found.append(child)
+    return found
 
 
 async def test_it_starts_on_first_use_and_once_for_all(models):

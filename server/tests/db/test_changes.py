@@ -1,6 +1,7 @@
 """What is kept warm is forgotten when another process takes something away."""
 
 from mesh_server.db.changes import Changes, bump
+from mesh_server.db.scope import ServerWork
 
 
 async def test_a_change_of_another_process_is_noticed(parts):
@@ -10,7 +11,7 @@ async def test_a_change_of_another_process_is_noticed(parts):
     await changes.poll()
     await changes.poll()
     seen = len(calls)
-    await parts.database.write(bump)
+    await parts.database.write(bump, ServerWork.CHANGES)
     await changes.poll()
     assert len(calls) == seen + 1
 
@@ -22,7 +23,7 @@ async def test_while_the_counter_can_not_be_read_nothing_is_kept(parts, monkeypa
     changes = Changes(parts.database)
     changes.on_change(lambda: calls.append(1))
 
-    async def unavailable(_work):
+    async def unavailable(_work, _on_behalf_of):
         raise DatabaseUnavailable("gone")
 
     await changes.poll()
@@ -33,10 +34,10 @@ async def test_while_the_counter_can_not_be_read_nothing_is_kept(parts, monkeypa
     assert len(calls) == before + 2
 
 
-async def test_a_revoked_token_is_refused_by_a_process_that_kept_it_warm(tmp_path, parts):
+async def test_a_revoked_token_is_refused_by_a_process_that_kept_it_warm(tmp_path, parts, database_url):
     from ..conftest import open_parts
 
-    other = await open_parts(tmp_path)
+    other = await open_parts(tmp_path, database_url)
     try:
         changes = Changes(other.database)
         changes.on_change(other.accounts.forget)

@@ -31,8 +31,15 @@ async def test_a_second_start_changes_nothing(file):
     assert file.read_bytes() == before
 
 
-async def test_a_newer_schema_is_refused(file):
-    change(file, "INSERT INTO schema_migrations VALUES ('9999', 'x', 0)")
+async def test_a_schema_newer_by_one_script_is_run_on(file):
+    change(file, "INSERT INTO schema_migrations VALUES ('9998', 'x', 0)")
+    database = await Database.open(f"sqlite:///{file}")
+    assert database.revision == "9998"
+    await database.close()
+
+
+async def test_a_schema_newer_by_two_scripts_is_refused(file):
+    change(file, "INSERT INTO schema_migrations VALUES ('9998', 'x', 0), ('9999', 'x', 0)")
     with pytest.raises(StartupError, match="newer Mesh"):
         await Database.open(f"sqlite:///{file}")
 

@@ -7,6 +7,7 @@ import pytest
 
 from mesh_server.accounts.models import SCOPES, Principal
 from mesh_server.db.engine import Database
+from mesh_server.db.scope import ServerWork
 from mesh_server.errors import StartupError, VaultDamaged
 from mesh_server.vault.keyring import Keyring
 from mesh_server.vault.models import NewValue
@@ -23,8 +24,8 @@ def key_file(path, *keys):
 
 
 @pytest.fixture
-async def database(tmp_path):
-    opened = await Database.open(f"sqlite:///{tmp_path / 'mesh.db'}")
+async def database(database_url):
+    opened = await Database.open(database_url)
     yield opened
     await opened.close()
 
@@ -52,7 +53,7 @@ async def test_a_damaged_canary_is_told(database, tmp_path):
     async def damage(tx):
         await tx.execute(update(keks).values(canary=b"MSHE" + bytes(200)))
 
-    await database.write(damage)
+    await database.write(damage, ServerWork.MASTER_KEY)
     with pytest.raises(StartupError, match="damaged"):
         await checked(database, path)
 
@@ -83,12 +84,11 @@ async def test_a_keyring_that_was_not_checked_gives_no_key(tmp_path):
         Keyring.load(None, key_file(tmp_path / "one", os.urandom(32))).subkey("x")
 
 
-async def test_servers_that_start_together_agree(tmp_path):
+async def test_servers_that_start_together_agree(tmp_path, database_url):
     import asyncio
 
     path = key_file(tmp_path / "one", os.urandom(32))
-    url = f"sqlite:///{tmp_path / 'mesh.db'}"
-    databases = [await Database.open(url) for _ in range(3)]
+    databases = [await Database.open(database_url) for _ in range(3)]
     rings = await asyncio.gather(*(checked(database, path) for database in databases))
     assert len({ring.subkey("x") for ring in rings}) == 1
     for database in databases:

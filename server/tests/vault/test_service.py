@@ -21,6 +21,7 @@ from mesh_server.vault import checks, models, service
 from mesh_server.vault.models import RESTORE_WINDOW_US, VERSIONS_KEPT, NewValue
 from mesh_server.vault.service import Precondition
 
+from ..conftest import everything_stored
 from .values import names, text
 
 
@@ -106,7 +107,7 @@ async def test_a_row_moved_to_another_account_does_not_open(parts):
     async def move(tx):
         await tx.execute(update(models.keys).values(owner_id=bob.account_id))
 
-    await parts.database.write(move)
+    await parts.database.write(move, ann)
     with pytest.raises(VaultDamaged):
         await parts.vault.get(bob, "a")
 
@@ -120,7 +121,7 @@ async def test_blobs_swapped_between_versions_do_not_open(parts):
         await tx.execute(update(models.key_versions).values(version=models.key_versions.c.version + 2))
         await tx.execute(update(models.key_versions).where(models.key_versions.c.version == 3).values(version=2))
 
-    await parts.database.write(roll_back)
+    await parts.database.write(roll_back, ann)
     with pytest.raises(VaultDamaged):
         await parts.vault.get(ann, "a")
 
@@ -215,7 +216,7 @@ async def test_old_versions_are_destroyed_beyond_those_that_are_kept(parts):
     async def look(tx):
         return await tx.all(select(columns.version, columns.blob, columns.wrapped_dek, columns.destroyed_at))
 
-    rows = {row[0]: row[1:] for row in await parts.database.read(look)}
+    rows = {row[0]: row[1:] for row in await parts.database.read(look, ann)}
     assert all(rows[version][:2] == (None, None) and rows[version][2] for version in (1, 2, 3))
     assert all(rows[version][0] and rows[version][2] is None for version in range(4, VERSIONS_KEPT + 4))
 
@@ -263,7 +264,7 @@ async def test_after_its_window_a_deletion_is_final(parts, monkeypatch):
 
         return [len(await tx.all(select(table))) for table in (models.keys, models.key_versions, models.key_tags)]
 
-    assert await parts.database.read(left) == [1, 1, 0]
+    assert await parts.database.read(left, ann) == [1, 1, 0]
 
 
 async def test_a_new_value_under_a_deleted_name_begins_anew(parts):
@@ -331,10 +332,10 @@ async def test_chat_gets_the_first_key_that_is_there(parts):
     assert await parts.vault.open_for_chat(ann, []) is None
 
 
-async def test_nothing_stored_is_in_the_files_in_clear(parts, tmp_path):
+async def test_nothing_stored_is_in_the_database_in_clear(parts, tmp_path, database_url):
     ann = await parts.principal()
     needle = "needle-in-the-haystack"
     await parts.vault.put(ann, "a", text(needle))
     await parts.vault.get(ann, "a")
     await parts.database.close()
-    assert not [file for file in tmp_path.iterdir() if needle.encode() in file.read_bytes()]
+    assert needle.encode() not in await everything_stored(tmp_path, database_url)

@@ -23,6 +23,7 @@ if TYPE_CHECKING:
     )
     from mesh._stream import AsyncStream, Stream
     from mesh.async_client import AsyncMeshClient
+    from mesh.auto_refresh_client import AutoRefreshMeshClient
     from mesh.client import MeshClient
     from mesh.errors import (
         AuthenticationError,
@@ -31,6 +32,7 @@ if TYPE_CHECKING:
         ConnectionFailed,
         DeadlineExceeded,
         InvalidRequest,
+        LoginFailed,
         MeshError,
         NotFoundError,
         OutputInvalid,
@@ -38,6 +40,7 @@ if TYPE_CHECKING:
         ProviderError,
         RateLimited,
         ServerError,
+        SessionEnded,
         StreamTruncated,
     )
     from mesh.events import (
@@ -80,6 +83,7 @@ else:  # a type checker takes it for a promise that every name is there
 _HOME = {
     "MeshClient": "client",
     "AsyncMeshClient": "async_client",
+    "AutoRefreshMeshClient": "auto_refresh_client",
     "Stream": "_stream",
     "AsyncStream": "_stream",
     "Result": "results",
@@ -90,6 +94,8 @@ _HOME = {
     "DeletedKey": "results",
     "MeshError": "errors",
     "AuthenticationError": "errors",
+    "LoginFailed": "errors",
+    "SessionEnded": "errors",
     "PermissionDenied": "errors",
     "InvalidRequest": "errors",
     "NotFoundError": "errors",
@@ -135,6 +141,7 @@ __all__ = [
     "AsyncMeshClient",
     "AsyncStream",
     "AuthenticationError",
+    "AutoRefreshMeshClient",
     "Budget",
     "ChatChunk",
     "ChatResult",
@@ -147,6 +154,7 @@ __all__ = [
     "EndEvent",
     "Event",
     "InvalidRequest",
+    "LoginFailed",
     "Member",
     "MeshClient",
     "MeshError",
@@ -159,6 +167,7 @@ __all__ = [
     "RateLimited",
     "Result",
     "ServerError",
+    "SessionEnded",
     "StoredKey",
     "Stream",
     "StreamTruncated",

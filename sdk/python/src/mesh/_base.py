@@ -8,8 +8,14 @@ from typing import TYPE_CHECKING, Any
 from mesh import _answers, _config, _debug, _operations, _otel, _requests
 from mesh._chat.call import ChatCall, check_texts, prepare
 from mesh._defaults import Defaults
-from mesh._send import Found, Plan, config_of
+from mesh._plan import Plan
+from mesh._register import Registration
+from mesh._send import Found, Ready, config_of
 from mesh._transport import Reply
+from mesh.auth.order import Credentials
+from mesh.auth.overrides import overrides
+from mesh.auth.ports import callback_ports
+from mesh.auth.terminal import interactive
 from mesh.errors import MeshError
 from mesh.results import ChatResult
 
@@ -32,6 +38,11 @@ class BaseClient:
         original_response: bool = False,
         debug: bool | None = None,
         allow_insecure: bool = False,
+        client_id: str | None = None,
+        client_secret: str | None = None,
+        audience: str | None = None,
+        auth0_domain: str | None = None,
+        auto_refresh: bool | None = None,
         strict_models: bool = False,
     ) -> None:
         _requests.check_timeout(timeout)
@@ -42,31 +53,47 @@ class BaseClient:
         self._strict_models = strict_models
         self._defaults = Defaults()
         self._known = _operations.Known()
+        self._registration = Registration()
+        env = os.environ
+        ports = callback_ports(env)
         # What is wrong with the surroundings is told by the calls, in the way that they tell every failure.
         self._found: Found
         try:
-            self._found = _config.load(
+            config = _config.load(
                 server_url=server_url,
                 auth_token=auth_token,
                 profile=profile,
                 timeout=timeout,
                 max_retries=max_retries,
                 allow_insecure=allow_insecure,
+                may_ask=interactive(),
             )
         except MeshError as problem:
             self._found = problem
+        else:
+            credentials = Credentials(
+                config,
+                overrides(
+                    env, domain=auth0_domain, client_id=client_id, client_secret=client_secret, audience=audience
+                ),
+                ports=ports,
+                auto_refresh=_config.is_true(env, "AUTO_REFRESH", default=True)
+                if auto_refresh is None
+                else auto_refresh,
+            )
+            self._found = Ready(config, credentials)
         if debug if debug is not None else _config.is_true(os.environ, "DEBUG"):
             _debug.enable()
 
     def __repr__(self) -> str:
         """Return where it goes; nothing of the login."""
-        where = self._found.server_url if isinstance(self._found, _config.Config) else self._found.code
+        where = self._found.config.server_url if isinstance(self._found, Ready) else self._found.code
         return f"<{type(self).__name__} {where}>"
 
     @property
     def configured(self) -> bool:
-        """Whether a server and a login for it were found."""
-        return not isinstance(self._found, MeshError)
+        """Whether a server was found, and no call has missed a login for it."""
+        return isinstance(self._found, Ready) and not self._found.credentials.missing
 
     def set_default_model(self, provider: str, model: str) -> None:
         """Make a model the default of a provider, for this client.
@@ -113,12 +140,12 @@ class BaseClient:
     ) -> Plan[ChatResult | dict[str, Any]]:
         """Return the plan of one request of a call."""
         original = call.original and call.rounds is None and call.output is None
-        plan = _operations.chat(self._found, request, timeout, original=original)
+        plan = _operations.chat(self._found, self._registration, request, timeout, original=original)
         return _otel.traced(plan, call.model, call.provider) if _otel.active() else plan
 
     def _stream_plan(self, call: ChatCall, request: _requests.Request) -> Plan[Reply]:
         """Return the plan that opens one stream of a call."""
-        plan = _operations.open_stream(self._found, request, call.timeout)
+        plan = _operations.open_stream(self._found, self._registration, request, call.timeout)
         return _otel.traced(plan, call.model, call.provider) if _otel.active() else plan
 
     def _clock(self, call: ChatCall) -> Callable[[], float]:

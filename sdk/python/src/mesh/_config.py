@@ -15,7 +15,11 @@ CHAT_TIMEOUT_S = 600.0
 TIMEOUT_S = 60.0
 MAX_RETRIES = 2
 
-_LOOPBACK = frozenset({"localhost", "127.0.0.1", "::1"})
+#: Where Mesh is hosted: nothing is sent there before a person has agreed.
+HOSTED_URL = "https://mesh-abh5.onrender.com"
+
+#: Hosts that are this machine.
+LOOPBACK = frozenset({"localhost", "127.0.0.1", "::1"})
 
 
 @dataclass(frozen=True, slots=True)
@@ -34,18 +38,22 @@ class Config:
 
     Attributes:
         server_url: without a slash at its end.
-        token: the login.
+        token: the login that was given, by argument or environment; None where it is to be found.
         timeout: seconds for each call; None for the defaults.
         max_retries: further tries of a call that surely was not executed.
         profile: the profile in use; empty where there is none.
+        folder: where profiles and logins are.
+        agreed: whether a person, or a setting, chose the server; to another one nothing is sent.
         environment: the variables that name default models, and no other.
     """
 
     server_url: str
-    token: Secret
+    token: Secret | None
     timeout: float | None
     max_retries: int
     profile: Profile
+    folder: Path
+    agreed: bool
     environment: Mapping[str, str]
 
 
@@ -58,29 +66,39 @@ def load(
     max_retries: int | None = None,
     allow_insecure: bool = False,
     environment: Mapping[str, str] | None = None,
+    may_ask: bool = False,
 ) -> Config:
     """Return the configuration.
 
+    Args:
+        server_url: as the clients' argument, as all the next ones.
+        auth_token: the login.
+        profile: a name in the profile file.
+        timeout: seconds.
+        max_retries: further tries.
+        allow_insecure: accept http:// to other machines.
+        environment: in place of the process's own.
+        may_ask: a person is there who can be asked to agree to the hosted server, where no other is named.
+
     Raises:
         ConfigurationError: if no server is named, it must not be used, or the profile file can't be read.
-        AuthenticationError: if there is no login for the server.
     """
     env = os.environ if environment is None else environment
     found = _profile(profile or env.get("MESH_PROFILE") or None, env)
     url = server_url or env.get("MESH_API_URL") or found.server_url
-    if not url:
+    if not url and not may_ask:
         raise local_error("server_not_configured", "No server is configured.")
-    url = url.rstrip("/")
+    agreed, url = bool(url), (url or HOSTED_URL).rstrip("/")
     _check_url(url, allow_insecure=allow_insecure)
-    token = auth_token or env.get("MESH_AUTH_TOKEN") or _stored_token(found, url)
-    if not token:
-        raise local_error("not_logged_in", f"There is no login for {url}.")
+    token = (auth_token or env.get("MESH_AUTH_TOKEN") or "").strip()
     return Config(
         server_url=url,
-        token=Secret(token.strip()),
+        token=Secret(token) if token else None,
         timeout=timeout if timeout is not None else _number(env, "MESH_TIMEOUT"),
         max_retries=max_retries if max_retries is not None else int(_number(env, "MESH_MAX_RETRIES", MAX_RETRIES)),
         profile=found,
+        folder=config_dir(env),
+        agreed=agreed,
         environment={name: value for name, value in env.items() if name.startswith("DEFAULT_")},
     )
 
@@ -98,9 +116,10 @@ def _number(env: Mapping[str, str], name: str, default: float | None = None) -> 
     return number
 
 
-def is_true(env: Mapping[str, str], name: str) -> bool:
+def is_true(env: Mapping[str, str], name: str, *, default: bool = False) -> bool:
     """Return whether a variable switches something on."""
-    return env.get(name, "").strip().lower() in {"1", "true", "yes", "on"}
+    text = env.get(name, "").strip().lower()
+    return text in {"1", "true", "yes", "on"} if text else default
 
 
 def config_dir(env: Mapping[str, str]) -> Path:
@@ -154,24 +173,36 @@ def _check_url(url: str, *, allow_insecure: bool) -> None:
         raise local_error("server_not_configured", "The server's address must begin with https:// or http://.")
     if parts.username or parts.password:
         raise local_error("server_not_configured", "The server's address must not carry a user name or password.")
-    if parts.scheme == "http" and parts.hostname not in _LOOPBACK and not allow_insecure:
+    if parts.scheme == "http" and parts.hostname not in LOOPBACK and not allow_insecure:
         raise local_error("server_insecure", f"http:// to {parts.hostname} would send your login in clear text.")
 
 
-def _stored_token(profile: Profile, url: str) -> str | None:
-    """Return the profile's token, but only for the server that it belongs to."""
-    if profile.token_file is None or profile.server_url is None or _origin(profile.server_url) != _origin(url):
+def profile_token(profile: Profile, url: str) -> Secret | None:
+    """Return the profile's token, but only for the server that it belongs to.
+
+    Raises:
+        ConfigurationError: if its file can't be read.
+    """
+    if profile.token_file is None or profile.server_url is None or origin(profile.server_url) != origin(url):
         return None
     try:
-        return profile.token_file.read_text("utf-8").strip() or None
+        text = profile.token_file.read_text("utf-8").strip()
     except FileNotFoundError:
         return None
     except (OSError, UnicodeDecodeError) as problem:
         raise local_error(
             "profile_invalid", f"{profile.token_file} can't be read ({type(problem).__name__})."
         ) from None
+    return Secret(text) if text else None
 
 
-def _origin(url: str) -> tuple[str, str | None, int | None]:
+def origin(url: str) -> tuple[str, str | None, int | None]:
+    """Return scheme, host and port (RFC 6454); a login belongs to one origin and never goes to another."""
     parts = urlsplit(url)
     return parts.scheme, parts.hostname, parts.port or {"http": 80, "https": 443}.get(parts.scheme)
+
+
+def origin_text(url: str) -> str:
+    """Return the origin as one text, always with its port."""
+    scheme, host, port = origin(url)
+    return f"{scheme}://{host}:{port}"

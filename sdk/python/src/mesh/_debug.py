@@ -53,3 +53,17 @@ def _listening() -> Any:
         return None
     logger = logging.getLogger(NAME)
     return logger if logger.isEnabledFor(10) else None
+
+
+def tell(text: str, *arguments: object) -> None:
+    """Log at DEBUG, if somebody can be listening."""
+    logging: Any = sys.modules.get("logging")
+    if logging is not None:
+        logging.getLogger(NAME).debug(text, *arguments)
+
+
+def warn(text: str, *arguments: object) -> None:
+    """Log a warning; where a program has set up no logging, it goes to stderr."""
+    import logging  # noqa: PLC0415 - seldom
+
+    logging.getLogger(NAME).warning(text, *arguments)

@@ -4,8 +4,9 @@ import time
 from dataclasses import replace
 
 from mesh import _answers
+from mesh._plan import Plan
 from mesh._requests import Request
-from mesh._send import Found, Plan, config_of, send
+from mesh._send import Found, config_of, send
 from mesh._transport import Reply
 from mesh.errors import MeshError, local_error
 from mesh_protocol.wire import API_PREFIX

@@ -8,7 +8,9 @@ from typing import Any
 
 from mesh import _answers, _requests
 from mesh._endpoints import reach
-from mesh._send import Found, Plan
+from mesh._plan import Plan
+from mesh._register import Registration, before_chat
+from mesh._send import Found
 from mesh._transport import Reply
 from mesh.errors import MeshError, NotFoundError, local_error
 from mesh.models.catalog import Model, bundled, usable
@@ -32,18 +34,27 @@ class KeyArguments:
 
 
 def chat(
-    found: Found, request: _requests.Request, timeout: float | None, *, original: bool
+    found: Found,
+    registration: Registration,
+    request: _requests.Request,
+    timeout: float | None,
+    *,
+    original: bool,
 ) -> Plan[ChatResult | dict[str, Any]]:
     """Chat, and return the whole answer."""
-    reply = yield from reach(found, request, timeout)
+    left = yield from before_chat(found, registration, timeout)
+    reply = yield from reach(found, request, left)
     body = _answers.read(reply)
     if original:
         return _answers.original(body)
     return _answers.chat_result(body, status=reply.status, request_id=reply.headers.get("x-request-id"))
 
 
-def open_stream(found: Found, request: _requests.Request, timeout: float | None) -> Plan[Reply]:
+def open_stream(
+    found: Found, registration: Registration, request: _requests.Request, timeout: float | None
+) -> Plan[Reply]:
     """Begin a streamed chat, and return the reply that has the stream."""
+    yield from before_chat(found, registration, timeout)  # of a stream the timeout is a silence, not a sum
     reply = yield from reach(found, request, timeout)
     if reply.stream is None:
         raise _answers.failure(reply)

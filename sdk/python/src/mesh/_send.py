@@ -1,49 +1,38 @@
 """How a request is sent: one deadline over all tries, and a second try only where the first surely did nothing.
 
-Written without I/O: a plan is a generator that yields what is to be done, an `Attempt` or a `Wait`, and is told what
-came of it. Both clients drive the same plans, so that they differ in the await alone.
+Written without I/O, as a plan: see `mesh._plan`.
 """
 
 import time
-from collections.abc import Generator
 from dataclasses import dataclass
-from typing import TypeVar
 
 from mesh import _answers, _debug
 from mesh._config import CHAT_TIMEOUT_S, TIMEOUT_S, Config
+from mesh._plan import Plan, Told, Wait, attempt
 from mesh._requests import Request
+from mesh._secret import Secret
 from mesh._transport import Reply, TransportFailure, WireRequest
+from mesh.auth.order import Credentials
 from mesh.errors import MeshError, local_error
 from mesh_protocol.codes import CODES
-
-T = TypeVar("T")
 
 _FIRST_WAIT_S, _MOST_WAIT_S = 0.5, 8.0
 
 
 @dataclass(frozen=True, slots=True)
-class Attempt:
-    """Send this."""
+class Ready:
+    """Where requests go, and as whom."""
 
-    request: WireRequest
-
-
-@dataclass(frozen=True, slots=True)
-class Wait:
-    """Sleep so many seconds."""
-
-    seconds: float
+    config: Config
+    credentials: Credentials
 
 
-Step = Attempt | Wait
-Told = Reply | TransportFailure | None
-Plan = Generator[Step, Told, T]
-Found = Config | MeshError
+Found = Ready | MeshError
 
 
 def config_of(found: Found) -> Config | None:
     """Return the configuration where there is one."""
-    return None if isinstance(found, MeshError) else found
+    return None if isinstance(found, MeshError) else found.config
 
 
 def send(found: Found, request: Request, timeout: float | None) -> Plan[Reply]:
@@ -60,18 +49,25 @@ def send(found: Found, request: Request, timeout: float | None) -> Plan[Reply]:
     """
     if isinstance(found, MeshError):
         raise found
-    config = found
+    config, credentials = found.config, found.credentials
+    # A login that must be found or renewed first is no part of the call's time: a person may have to confirm it.
+    token = credentials.ready() or (yield from credentials.token())
     given = timeout or config.timeout or (CHAT_TIMEOUT_S if request.chat else TIMEOUT_S)
     deadline = time.monotonic() + given
-    tries = 0
+    tries, renewed = 0, False
     while True:
         left = deadline - time.monotonic()
         if left <= 0:
             raise _too_late(config, given)
         started = time.monotonic()
         # Of a stream the time is the longest silence, not the whole.
-        told = yield Attempt(_wire(config, request, given if request.streamed else left))
+        told = yield from attempt(_wire(config, token, request, given if request.streamed else left))
         _debug.note(request, told, started)
+        if not renewed and _login_refused(told):
+            renewed, fresh = True, (yield from credentials.renew(token))
+            if fresh is not None:  # the request was refused before anything was done
+                token = fresh
+                continue
         wait = _wait_before_retry(request, told, tries) if tries < config.max_retries else None
         if wait is None or time.monotonic() + wait >= deadline:
             return _reply(config, told, given)
@@ -80,8 +76,8 @@ def send(found: Found, request: Request, timeout: float | None) -> Plan[Reply]:
         yield Wait(wait)
 
 
-def _wire(config: Config, request: Request, timeout: float) -> WireRequest:
-    headers = [("authorization", f"Bearer {config.token.reveal()}"), ("accept", "application/json, text/event-stream")]
+def _wire(config: Config, token: Secret, request: Request, timeout: float) -> WireRequest:
+    headers = [("authorization", f"Bearer {token.reveal()}"), ("accept", "application/json, text/event-stream")]
     if request.body is not None:
         headers.append(("content-type", "application/json"))
     return WireRequest(
@@ -97,20 +93,25 @@ def _wire(config: Config, request: Request, timeout: float) -> WireRequest:
 def _reply(config: Config, told: Told, given: float) -> Reply:
     if isinstance(told, Reply):
         return told
-    kind = told.kind if told is not None else "broken"
+    kind = told.kind
     if kind == "timeout":
         raise _too_late(config, given)
     if kind == "closed":
         raise local_error("client_closed", "This client was closed.")
     if kind == "forked":
         raise local_error("process_forked", "This process was forked from one that had used Mesh already.")
-    why = told.why if told is not None else None
+    why = told.why
     if why == "name":
         raise local_error("host_not_found", f"The name in {config.server_url} has no address.")
     if why == "certificate":
         raise local_error("certificate_refused", f"The certificate of {config.server_url} is not trusted here.")
     what = "No connection could be made" if kind == "connect" else "The connection ended before the answer came"
     raise local_error("connection_failed", f"{what}: {config.server_url}.")
+
+
+def _login_refused(told: Told) -> bool:
+    """Return whether the server itself said that the token is no longer good; a provider's 401 has other codes."""
+    return isinstance(told, Reply) and told.status == 401 and _answers.failure(told).code.startswith("token_")
 
 
 def _too_late(config: Config, given: float) -> MeshError:
@@ -130,7 +131,7 @@ def _wait_before_retry(request: Request, told: Told, tries: int) -> float | None
             return None
         again = told.kind == "connect" or (told.kind == "broken" and request.repeatable)
         return _backoff(tries) if again else None
-    if told is None or told.status not in {429, 502, 503, 504}:
+    if told.status not in {429, 502, 503, 504}:
         return None
     if told.status in {502, 504} and not request.repeatable:
         return None

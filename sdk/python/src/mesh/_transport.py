@@ -3,8 +3,10 @@
 Everything above it is shared by both clients and knows no HTTP library; a test, or another library, is plugged in here.
 """
 
+import atexit
 import os
 import threading
+import time
 from collections.abc import AsyncIterator, Iterator
 from dataclasses import dataclass, field
 from datetime import timedelta
@@ -26,6 +28,7 @@ from mesh._interrupt import Helper, Pump
 CONNECT_S = 5.0
 #: Clients kept for different idle limits; calls mostly use one.
 _MOST_CLIENTS = 8
+_SETTLE_S = 0.03
 _LOOPBACK = frozenset({"localhost", "127.0.0.1", "::1"})
 
 
@@ -314,6 +317,15 @@ class _SyncPieces:
         return None if chunk is None else bytes(chunk)
 
 
+def _settle() -> None:
+    """Wait at the process's end for the library's native threads.
+
+    One that has just handed a result to an event loop may still hold on to the interpreter; ending while it does aborts
+    the process (python/cpython#124619). Blocking calls have no such threads.
+    """
+    time.sleep(_SETTLE_S)
+
+
 class AsyncHTTPTransport:
     """The default for `AsyncMeshClient`.
 
@@ -325,6 +337,8 @@ class AsyncHTTPTransport:
         self._verify, self._trusted = verify, certificates(verify)
         self._clients: dict[tuple[str, float], Client] = {}
         self._closed = False
+        atexit.unregister(_settle)
+        atexit.register(_settle)
 
     async def send(self, request: WireRequest) -> Reply:
         """Send one request."""

@@ -1,17 +1,17 @@
 """The asynchronous client: as `MeshClient`, awaited."""
 
-import asyncio
 from collections.abc import Mapping
 from datetime import datetime
 from types import TracebackType
 from typing import Self, TypeVar
 
 from mesh import _operations
+from mesh._async_plan import adrive
 from mesh._certificates import Verify
 from mesh._chat.async_helpers import AsyncHelpers
 from mesh._operations import KeyArguments
-from mesh._send import Attempt, Plan, Told
-from mesh._transport import AsyncHTTPTransport, AsyncTransport, TransportFailure
+from mesh._plan import Plan
+from mesh._transport import AsyncHTTPTransport, AsyncTransport
 from mesh.errors import MeshError
 from mesh.results import DeletedKey, Result, StoredKey
 
@@ -27,7 +27,7 @@ class AsyncMeshClient(AsyncHelpers):
 
     Args:
         server_url: the server; default: MESH_API_URL, then the profile that `mesh-server dev` or a login left.
-        auth_token: the login; default: MESH_AUTH_TOKEN, then the profile's.
+        auth_token: a token; default: MESH_AUTH_TOKEN, then the login stored for the server, then the profile's token.
         profile: a name in the profile file; default: MESH_PROFILE, then the file's own default.
         timeout: seconds for each call, over all tries; default: MESH_TIMEOUT, then 600 for a chat and 60 for the rest.
         max_retries: further tries of a call that surely was not executed; default: MESH_MAX_RETRIES, then 2.
@@ -35,6 +35,10 @@ class AsyncMeshClient(AsyncHelpers):
         original_response: return the provider's own body from `chat`, unchanged.
         debug: log calls, without their content, to stderr; default: DEBUG.
         allow_insecure: accept http:// to other machines than this one.
+        client_id, client_secret, audience, auth0_domain: how to log in, in place of what the server says; default:
+            AUTH0_CLIENT_ID, AUTH0_CLIENT_SECRET, AUTH0_AUDIENCE, AUTH0_DOMAIN.
+        auto_refresh: renew a stored login before it ends, and once when the server refuses it; default: AUTO_REFRESH,
+            then true. A token that was given is never renewed.
         strict_models: fail where a model is retired, rather than let its successor answer.
         verify: a PEM file with certificates to trust beside the system's; False, with `allow_insecure`, checks none.
         transport: what sends requests; for tests and for other HTTP libraries.
@@ -55,6 +59,11 @@ class AsyncMeshClient(AsyncHelpers):
         original_response: bool = False,
         debug: bool | None = None,
         allow_insecure: bool = False,
+        client_id: str | None = None,
+        client_secret: str | None = None,
+        audience: str | None = None,
+        auth0_domain: str | None = None,
+        auto_refresh: bool | None = None,
         strict_models: bool = False,
         verify: Verify = True,
         transport: AsyncTransport | None = None,
@@ -72,6 +81,11 @@ class AsyncMeshClient(AsyncHelpers):
             debug=debug,
             allow_insecure=allow_insecure,
             strict_models=strict_models,
+            client_id=client_id,
+            client_secret=client_secret,
+            audience=audience,
+            auth0_domain=auth0_domain,
+            auto_refresh=auto_refresh,
         )
         self._transport: AsyncTransport = transport if transport is not None else AsyncHTTPTransport(verify)
 
@@ -164,18 +178,4 @@ class AsyncMeshClient(AsyncHelpers):
 
     async def _run(self, plan: Plan[T]) -> T:
         """Do what the plan asks for until it has its result."""
-        told: Told = None
-        while True:
-            try:
-                step = plan.send(told)
-            except StopIteration as finished:
-                result: T = finished.value
-                return result
-            told = None
-            if isinstance(step, Attempt):
-                try:
-                    told = await self._transport.send(step.request)
-                except TransportFailure as problem:
-                    told = problem
-            else:
-                await asyncio.sleep(step.seconds)
+        return await adrive(plan, self._transport)

@@ -1,6 +1,5 @@
 """The client: one login for every model, and the keys in the vault."""
 
-import time
 from collections.abc import Mapping
 from datetime import datetime
 from types import TracebackType
@@ -10,8 +9,8 @@ from mesh import _operations
 from mesh._certificates import Verify
 from mesh._chat.sync_helpers import SyncHelpers
 from mesh._operations import KeyArguments
-from mesh._send import Attempt, Plan, Told
-from mesh._transport import HTTPTransport, SyncTransport, TransportFailure
+from mesh._plan import Plan, drive
+from mesh._transport import HTTPTransport, SyncTransport
 from mesh.errors import MeshError
 from mesh.results import DeletedKey, Result, StoredKey
 
@@ -27,7 +26,7 @@ class MeshClient(SyncHelpers):
 
     Args:
         server_url: the server; default: MESH_API_URL, then the profile that `mesh-server dev` or a login left.
-        auth_token: the login; default: MESH_AUTH_TOKEN, then the profile's.
+        auth_token: a token; default: MESH_AUTH_TOKEN, then the login stored for the server, then the profile's token.
         profile: a name in the profile file; default: MESH_PROFILE, then the file's own default.
         timeout: seconds for each call, over all tries; default: MESH_TIMEOUT, then 600 for a chat and 60 for the rest.
         max_retries: further tries of a call that surely was not executed; default: MESH_MAX_RETRIES, then 2.
@@ -35,6 +34,10 @@ class MeshClient(SyncHelpers):
         original_response: return the provider's own body from `chat`, unchanged.
         debug: log calls, without their content, to stderr; default: DEBUG.
         allow_insecure: accept http:// to other machines than this one.
+        client_id, client_secret, audience, auth0_domain: how to log in, in place of what the server says; default:
+            AUTH0_CLIENT_ID, AUTH0_CLIENT_SECRET, AUTH0_AUDIENCE, AUTH0_DOMAIN.
+        auto_refresh: renew a stored login before it ends, and once when the server refuses it; default: AUTO_REFRESH,
+            then true. A token that was given is never renewed.
         strict_models: fail where a model is retired, rather than let its successor answer.
         verify: a PEM file with certificates to trust beside the system's; False, with `allow_insecure`, checks none.
         transport: what sends requests; for tests and for other HTTP libraries.
@@ -55,6 +58,11 @@ class MeshClient(SyncHelpers):
         original_response: bool = False,
         debug: bool | None = None,
         allow_insecure: bool = False,
+        client_id: str | None = None,
+        client_secret: str | None = None,
+        audience: str | None = None,
+        auth0_domain: str | None = None,
+        auto_refresh: bool | None = None,
         strict_models: bool = False,
         verify: Verify = True,
         transport: SyncTransport | None = None,
@@ -72,6 +80,11 @@ class MeshClient(SyncHelpers):
             debug=debug,
             allow_insecure=allow_insecure,
             strict_models=strict_models,
+            client_id=client_id,
+            client_secret=client_secret,
+            audience=audience,
+            auth0_domain=auth0_domain,
+            auto_refresh=auto_refresh,
         )
         self._transport: SyncTransport = transport if transport is not None else HTTPTransport(verify)
 
@@ -164,18 +177,4 @@ class MeshClient(SyncHelpers):
 
     def _run(self, plan: Plan[T]) -> T:
         """Do what the plan asks for until it has its result."""
-        told: Told = None
-        while True:
-            try:
-                step = plan.send(told)
-            except StopIteration as finished:
-                result: T = finished.value
-                return result
-            told = None
-            if isinstance(step, Attempt):
-                try:
-                    told = self._transport.send(step.request)
-                except TransportFailure as problem:
-                    told = problem
-            else:
-                time.sleep(step.seconds)
+        return drive(plan, self._transport)

@@ -62,6 +62,14 @@ class AuthenticationError(MeshError):
     """No login, or one that the server does not accept."""
 
 
+class LoginFailed(AuthenticationError):
+    """A login that a person began did not come to its end; nothing was stored."""
+
+
+class SessionEnded(AuthenticationError):
+    """The stored login is over: logged out, revoked, or not renewed for too long."""
+
+
 class PermissionDenied(MeshError):
     """The login is good, but not for this."""
 
@@ -112,6 +120,16 @@ class ConfigurationError(MeshError):
 
 _BY_CODE: dict[str, type[MeshError]] = {
     "not_logged_in": AuthenticationError,
+    "login_denied": LoginFailed,
+    "login_timed_out": LoginFailed,
+    "issuer_refused": LoginFailed,
+    "login_not_configured": ConfigurationError,
+    "login_not_genuine": LoginFailed,
+    "login_token_opaque": LoginFailed,
+    "login_port_taken": LoginFailed,
+    "session_ended": SessionEnded,
+    "login_unavailable": ConnectionFailed,
+    "login_store_unreadable": ConfigurationError,
     "server_not_configured": ConfigurationError,
     "server_insecure": ConfigurationError,
     "profile_invalid": ConfigurationError,

@@ -34,6 +34,7 @@ _SERVER = "server_error"
 _CLIENT = "client_error"
 
 _RENEW = "Ask the server's operator for a token, or on your own machine run `mesh-server dev` again."
+_LOGIN = "Log in again: `mesh-auth`."
 
 CODES: dict[str, Code] = {
     # The request itself
@@ -59,9 +60,56 @@ CODES: dict[str, Code] = {
         _AUTH,
         ("Send `Authorization: Bearer <token>`.", "In Python, set MESH_AUTH_TOKEN or pass auth_token=."),
     ),
-    "token_invalid": Code(401, _AUTH, ("Check that the whole token was copied.", _RENEW)),
-    "token_expired": Code(401, _AUTH, (_RENEW,)),
-    "token_revoked": Code(401, _AUTH, (_RENEW,)),
+    "token_invalid": Code(401, _AUTH, ("Check that the whole token was copied.", _LOGIN, _RENEW)),
+    "token_expired": Code(401, _AUTH, (_LOGIN, _RENEW)),
+    "token_revoked": Code(401, _AUTH, (_LOGIN, _RENEW)),
+    "token_malformed": Code(401, _AUTH, ("Check that the whole token was copied.", _LOGIN)),
+    "token_opaque": Code(
+        401,
+        _AUTH,
+        (
+            "Set AUTH0_AUDIENCE to this server's audience where the login is made, then log in again: `mesh-auth`.",
+            "Without settings of your own `mesh-auth` takes the audience from the server: unset AUTH0_DOMAIN there.",
+        ),
+    ),
+    "token_algorithm": Code(
+        401,
+        _AUTH,
+        ("Set the signing algorithm of the API to RS256 at the issuer (Auth0: APIs, Settings).", _LOGIN),
+    ),
+    "token_signature": Code(401, _AUTH, (_LOGIN, "If it lasts, the operator runs `mesh-server doctor`.")),
+    "token_wrong_issuer": Code(
+        401, _AUTH, ("Log in at this server's issuer: `mesh-auth`. GET /api/v1/auth/config names it.",)
+    ),
+    "token_wrong_audience": Code(
+        401,
+        _AUTH,
+        (
+            "Log in for this server: `mesh-auth`. GET /api/v1/auth/config names its audience.",
+            "The operator compares AUTH0_AUDIENCE with the API's identifier at the issuer.",
+        ),
+    ),
+    "token_is_id_token": Code(401, _AUTH, ("Send the access token, not the ID token: `mesh-auth token` prints it.",)),
+    "token_not_yet_valid": Code(
+        401, _AUTH, ("Let the clocks be set by NTP: `mesh-auth doctor` and `mesh-server doctor` compare them.",)
+    ),
+    "login_not_configured": Code(
+        404,
+        _NOT_FOUND,
+        (
+            "Use an API token: the operator makes one with `mesh-server token create --user NAME`.",
+            "The operator can set an issuer: AUTH0_DOMAIN, AUTH0_CLIENT_ID and AUTH0_AUDIENCE.",
+        ),
+    ),
+    "login_refused": Code(400, _AUTH, ("Log in from the start: `mesh-auth`.",)),
+    "issuer_unavailable": Code(
+        503,
+        _SERVER,
+        ("Try again shortly.", "The operator finds the cause with `mesh-server doctor`."),
+        retryable=True,
+    ),
+    "rate_limited": Code(429, _RATE, ("Wait as long as Retry-After says, then try again.",), retryable=True),
+    "oauth_error": Code(400, _INVALID, ("The issuer's own code is in `error`.",)),
     "token_not_found": Code(404, _NOT_FOUND, ("List your tokens to see their ids: GET /api/v1/tokens.",)),
     "scope_missing": Code(403, _PERMISSION, ("Use a token that has the scope named in the message.",)),
     # Keys
@@ -128,6 +176,11 @@ CODES: dict[str, Code] = {
         ("Try again shortly; the operator finds the cause with `mesh-server doctor`.",),
         retryable=True,
     ),
+    "outcome_unknown": Code(
+        409,
+        _CONFLICT,
+        ("Look whether the change is there before you ask for it again; it may have been made.",),
+    ),
     "storage_read_only": Code(
         503, _SERVER, ("The operator must make the data folder writable or free some space.",), retryable=True
     ),
@@ -142,14 +195,66 @@ CODES: dict[str, Code] = {
         None,
         _AUTH,
         (
-            "Start a server of your own with `mesh-server dev`: it logs you in.",
+            "Log in: run `mesh-auth`, or `mesh-auth --headless` on a machine without a browser.",
             "For a script or a service set MESH_AUTH_TOKEN or pass auth_token=.",
+            "Or start a server of your own with `mesh-server dev`: it logs you in.",
+        ),
+    ),
+    "login_denied": Code(None, _AUTH, ("The login was declined. Run `mesh-auth` to try again.",)),
+    "login_timed_out": Code(None, _AUTH, ("Nobody finished the login in time. Run `mesh-auth` to get a new code.",)),
+    "issuer_refused": Code(
+        None,
+        _AUTH,
+        (
+            "Run `mesh-auth doctor`: it checks the settings at the issuer and names what to change.",
+            "Check AUTH0_DOMAIN, AUTH0_CLIENT_ID and AUTH0_AUDIENCE where you set them yourself.",
+        ),
+    ),
+    "login_not_genuine": Code(
+        None,
+        _AUTH,
+        (
+            "Nothing was stored. Run `mesh-auth` again, and only follow the address that it shows.",
+            "If it happens again, tell the server's operator: the issuer's answers contradict its own settings.",
+        ),
+    ),
+    "login_token_opaque": Code(
+        None,
+        _AUTH,
+        (
+            "Set AUTH0_AUDIENCE to the identifier of the API at the issuer, here or on the server.",
+            "Then run `mesh-auth` again.",
+        ),
+    ),
+    "login_unavailable": Code(
+        None,
+        _CLIENT,
+        ("Try again shortly.", "Run `mesh-auth doctor` to see what can't be reached."),
+        retryable=True,
+    ),
+    "login_port_taken": Code(
+        None,
+        _CLIENT,
+        ("Choose another port: `mesh-auth --port N`.", "Or log in without one: `mesh-auth --headless`."),
+    ),
+    "session_ended": Code(None, _AUTH, ("Log in again: run `mesh-auth`.",)),
+    "login_store_unreadable": Code(
+        None,
+        _CLIENT,
+        (
+            "Unlock the keyring of this system, then try again.",
+            "Or log in again with `mesh-auth`; MESH_KEYRING=off keeps the key in a file instead.",
+            "`mesh-auth doctor` checks the keyring and the files.",
         ),
     ),
     "server_not_configured": Code(
         None,
         _CLIENT,
-        ("Set MESH_API_URL to your server's address.", "Or start one here with `mesh-server dev`."),
+        (
+            "Set MESH_API_URL to your server's address.",
+            "Or log in there once with `mesh-auth --server URL`: that is remembered.",
+            "Or start one here with `mesh-server dev`.",
+        ),
     ),
     "server_insecure": Code(
         None,

@@ -1,12 +1,14 @@
 """Both clients behind one interface: whatever a test says of one holds for the other."""
 
 import asyncio
+import logging
 import os
 import re
 
 import pytest
 
 import mesh
+from mesh import _debug
 
 from .server import Server
 
@@ -15,9 +17,14 @@ from .server import Server
 def alone(monkeypatch, tmp_path):
     """Nothing of this machine's configuration reaches a test."""
     for name in list(os.environ):
-        if re.match(r"MESH_|DEFAULT_|DEBUG|OPENAI_|ANTHROPIC_|.*_proxy$", name, re.IGNORECASE):
+        if re.match(
+            r"MESH_|DEFAULT_|DEBUG|OPENAI_|ANTHROPIC_|AUTH0_|AUTO_REFRESH|CI$|SSL_CERT|SSH_|.*_proxy$",
+            name,
+            re.IGNORECASE,
+        ):
             monkeypatch.delenv(name)
     monkeypatch.setenv("MESH_CONFIG_DIR", str(tmp_path / "config"))
+    monkeypatch.setenv("MESH_KEYRING", "off")  # no test asks the keyring of who runs it
 
 
 @pytest.fixture
@@ -27,13 +34,22 @@ def server():
     made.close()
 
 
+@pytest.fixture
+def logger():
+    """The logger of Mesh; what a test switched on does not stay."""
+    made = logging.getLogger(_debug.NAME)
+    yield made
+    made.handlers.clear()
+    made.setLevel(logging.NOTSET)
+
+
 class Driver:
     """A client, used from code that does not await."""
 
-    def __init__(self, kind, url, **arguments):
+    def __init__(self, kind, url, auth_token="mesh_test_token", **arguments):
         self._runner = asyncio.Runner() if kind == "async" else None
         made = mesh.AsyncMeshClient if kind == "async" else mesh.MeshClient
-        self.client = made(url, "mesh_test_token", **arguments)
+        self.client = made(url, auth_token, **arguments)
 
     def __getattr__(self, name):
         method = getattr(self.client, name)

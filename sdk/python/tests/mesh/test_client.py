@@ -13,7 +13,7 @@ import threading
 import pytest
 
 import mesh
-from mesh import _debug, _module
+from mesh import _module
 
 from .server import chunk, completion, slow
 
@@ -201,14 +201,6 @@ def test_ctrl_c_ends_a_waiting_call_at_once_and_hangs_up(server, how):
 
 
 # --- debug ---
-
-
-@pytest.fixture
-def logger():
-    made = logging.getLogger(_debug.NAME)
-    yield made
-    made.handlers.clear()
-    made.setLevel(logging.NOTSET)
 
 
 SECRETS = ("mesh_secret_token", "the prompt", "the answer", "the-value", "name-of-a-key")

@@ -4,6 +4,9 @@ import pytest
 
 import mesh
 from mesh import _config
+from mesh._plan import drive
+from mesh.auth.order import Credentials
+from mesh.auth.overrides import Overrides
 
 URL, TOKEN = "https://mesh.example.com", "mesh_token_of_a_test"
 
@@ -12,9 +15,15 @@ def load(environment=None, **arguments):
     return _config.load(environment=environment or {}, **arguments)
 
 
+def token(environment=None, **arguments):
+    """Return the token that a client of this configuration would send; the network must not be needed for it."""
+    found = Credentials(load(environment, **arguments), Overrides(), ports=[])
+    return drive(found.token(), None)
+
+
 def refused(code, environment=None, **arguments):
     with pytest.raises(mesh.MeshError) as caught:
-        load(environment, **arguments)
+        token(environment, **arguments)
     assert caught.value.code == code
     assert caught.value.troubleshooting
     assert TOKEN not in str(caught.value)
@@ -59,7 +68,7 @@ def test_an_argument_wins_over_the_environment_and_that_over_the_profile(profile
 
 def test_the_default_profile_is_used_with_its_token(profile):
     found = load(profile(TWO))
-    assert found.token.reveal() == TOKEN
+    assert token(profile(TWO)).reveal() == TOKEN
     assert (found.profile.default_provider, found.profile.default_model) == ("local", "small")
 
 
@@ -78,7 +87,7 @@ def test_a_profiles_token_is_never_sent_to_another_origin(profile, url):
 
 
 def test_the_same_origin_may_be_written_otherwise(profile):
-    assert load(profile(TWO), server_url="http://127.0.0.1:8750/").token.reveal() == TOKEN
+    assert token(profile(TWO), server_url="http://127.0.0.1:8750/").reveal() == TOKEN
 
 
 @pytest.mark.parametrize(

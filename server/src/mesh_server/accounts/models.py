@@ -29,6 +29,16 @@ users = Table(
     Column("created_at", Integer, nullable=False),
 )
 
+identities = Table(
+    "identities",
+    metadata,
+    Column("tenant_id", String(128), primary_key=True),
+    Column("issuer", String(512), primary_key=True),
+    Column("subject", String(255), primary_key=True),
+    Column("user_id", String(36), nullable=False),
+    Column("created_at", Integer, nullable=False),
+)
+
 api_tokens = Table(
     "api_tokens",
     metadata,

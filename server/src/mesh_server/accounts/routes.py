@@ -5,6 +5,7 @@ from typing import Annotated, Any, Literal
 
 import msgspec
 
+from mesh_server.accounts.login_routes import PREFIXES
 from mesh_server.accounts.models import TokenRecord
 from mesh_server.accounts.service import Accounts
 from mesh_server.asgi import ANY, Endpoint, Request, Send, send_json
@@ -110,13 +111,17 @@ class AccountRoutes:
     def endpoints(self) -> list[Endpoint]:
         """Return what this capability serves."""
         return [
-            Endpoint(
-                method="GET",
-                path="/api/v1/auth/profile",
-                handler=self.profile,
-                summary="Who is calling",
-                access=ANY,
-                answer=Profile,
+            *(
+                Endpoint(
+                    method="GET",
+                    path=f"{prefix}/profile",
+                    handler=self.profile,
+                    summary="Who is calling; a login's account is made on first sight",
+                    access=ANY,
+                    answer=Profile,
+                    listed=prefix == PREFIXES[0],
+                )
+                for prefix in PREFIXES
             ),
             Endpoint(
                 method="GET",

@@ -7,6 +7,7 @@ from sqlalchemy import bindparam, insert, or_, select, update
 
 from mesh_protocol.wire import API_TOKEN_PREFIX
 from mesh_server.accounts import tokens
+from mesh_server.accounts.identities import account_of
 from mesh_server.accounts.models import (
     EVERYDAY_SCOPES,
     SCOPES,
@@ -17,9 +18,11 @@ from mesh_server.accounts.models import (
     tenants,
     users,
 )
+from mesh_server.accounts.oidc.issuers import Issuers
 from mesh_server.db.changes import bump
 from mesh_server.db.engine import Database
 from mesh_server.db.schema import Row, Transaction
+from mesh_server.db.scope import ServerWork, Tenant
 from mesh_server.errors import (
     InvalidRequest,
     ScopeMissing,
@@ -37,6 +40,8 @@ DEFAULT_TENANT = "default"
 LOCAL_USER = "local"
 #: Live API tokens that one account may have.
 MOST_TOKENS = 200
+#: How long a token lives that a login makes without saying how long, in microseconds.
+_LOGINS_TOKEN_US = 90 * 86_400 * 1_000_000
 #: Verified tokens that are kept in memory.
 _MOST_WARM = 10_000
 
@@ -98,11 +103,15 @@ class Accounts:
         database: where they are.
         hash_token: a keyed hash of 32 bytes. Keyed, so that someone who can write to the database but lacks the
             master key can't put a token of his own there.
+        issuers: whose logins are accepted; none by default.
     """
 
-    def __init__(self, database: Database, hash_token: Callable[[bytes], bytes]) -> None:
+    def __init__(
+        self, database: Database, hash_token: Callable[[bytes], bytes], issuers: Issuers | None = None
+    ) -> None:
         self._database = database
         self._hash = hash_token
+        self.issuers = issuers or Issuers()
         self._warm: dict[bytes, Principal] = {}
         self._forgotten = 0
 
@@ -116,16 +125,18 @@ class Accounts:
             x_api_key: the header `x-api-key`, used where there is no other.
 
         Raises:
-            TokenMissing, TokenInvalid, TokenExpired, TokenRevoked: which of them, and nothing of what was presented.
+            TokenInvalid: the class of it that says why, and nothing of what was presented.
+            IssuerUnavailable: if the issuer of a login can't be reached and its keys are not known.
         """
         token = _credential(authorization, x_api_key)
-        if not tokens.is_well_formed(token):
-            raise TokenInvalid(_shape_problem(token))
         # The lookup is by a keyed hash: how long it takes tells nothing about a token that would have matched.
         digest = self._hash(token.encode())
         principal = self._warm.get(digest)
         if principal is None:
-            principal = await self._look_up(digest)
+            if token.startswith(API_TOKEN_PREFIX) or self.issuers.first is None:
+                principal = await self._look_up(token, digest)
+            else:
+                principal = await self._log_in(token, digest)
         if principal.expires_at is not None and principal.expires_at <= now_us():
             raise TokenExpired("This token has expired.")
         return principal
@@ -135,24 +146,39 @@ class Accounts:
         self._forgotten += 1
         self._warm.clear()
 
-    async def _look_up(self, digest: bytes) -> Principal:
+    async def _log_in(self, token: str, digest: bytes) -> Principal:
+        asked = self._forgotten
+        claims = await self.issuers.verify(token)
+        account, email = await account_of(self._database, claims)
+        scopes = EVERYDAY_SCOPES | {"admin"} if claims.subject in claims.issuer.admins else EVERYDAY_SCOPES
+        principal = Principal(account.tenant_id, account.account_id, None, scopes, email, claims.expires_at)
+        self._keep(asked, digest, principal)
+        return principal
+
+    async def _look_up(self, token: str, digest: bytes) -> Principal:
+        if not tokens.is_well_formed(token):
+            raise TokenInvalid(_shape_problem(token))
         asked = self._forgotten
 
         async def work(tx: Transaction) -> Row | None:
             return await tx.one(_BY_HASH, hash_=digest)
 
-        row = await self._database.read(work)
+        row = await self._database.read(work, ServerWork.TOKEN_LOOKUP)
         if row is None:
             raise TokenInvalid("This server did not issue this token, or issued it for another data folder.")
         tenant_id, name, user_id, scopes, expires_at, revoked_at, email = row
         if revoked_at is not None:
             raise TokenRevoked("This token was revoked.")
         principal = Principal(tenant_id, user_id, name, frozenset(scopes.split()), email, expires_at)
-        if asked == self._forgotten:  # else it was revoked, perhaps, between the read and now
-            if len(self._warm) >= _MOST_WARM:
-                self._warm.clear()
-            self._warm[digest] = principal
+        self._keep(asked, digest, principal)
         return principal
+
+    def _keep(self, asked: int, digest: bytes, principal: Principal) -> None:
+        if asked != self._forgotten:
+            return  # it was revoked, perhaps, between the read and now
+        if len(self._warm) >= _MOST_WARM:
+            self._warm.clear()
+        self._warm[digest] = principal
 
     # --- tokens ---
 
@@ -162,13 +188,15 @@ class Accounts:
         """Make a token for the caller's own account, from what the caller is allowed.
 
         A token that may issue others must say so by the scope `admin`, so that whoever finds a lesser one can't
-        outlive its revocation.
+        outlive its revocation. A login issues tokens that outlive it: it lives for an hour, and what it leaves behind
+        is listed, and revoked, one by one (docs/adr/0010).
 
         Args:
             principal: who is calling.
             name: what it is for.
             scopes: a subset of the caller's; None for the everyday ones among them.
-            expires_at: microseconds since 1970, not after the caller's own credential; None for as long as that.
+            expires_at: microseconds since 1970, not after the caller's own API token; None for as long as that, or
+                from a login for 90 days.
 
         Returns:
             The token's text, which can't be had again, and its record.
@@ -182,9 +210,9 @@ class Accounts:
         beyond = sorted(scopes - principal.scopes)
         if beyond:
             raise ScopeMissing(f"This token lacks the scope `{beyond[0]}` and can't hand it on.")
-        limit = principal.expires_at
+        limit = principal.expires_at if principal.token_id is not None else None
         if expires_at is None:
-            expires_at = limit
+            expires_at = limit if principal.token_id is not None else now_us() + _LOGINS_TOKEN_US
         elif limit is not None and expires_at > limit:
             raise InvalidRequest("`expires_at` is after the expiry of the credential that asks.")
         return await self._insert(principal.account, name=name, scopes=scopes, expires_at=expires_at)
@@ -217,7 +245,7 @@ class Accounts:
                 expires_at=row[5],
                 revoked_at=row[6],
             )
-            for row in await self._database.read(work)
+            for row in await self._database.read(work, principal)
         ]
 
     async def revoke_token(self, principal: Principal, token_id: str) -> None:
@@ -231,6 +259,8 @@ class Accounts:
         """
         if token_id != principal.token_id:
             _require_management(principal)
+        if not token_id.isprintable():  # PostgreSQL refuses U+0000 where SQLite finds nothing
+            raise TokenNotFound("You have no such token.")
 
         own = {"tenant_": principal.tenant_id, "user_": principal.account_id, "id_": token_id}
 
@@ -240,7 +270,7 @@ class Accounts:
             if await tx.execute(_REVOKE, **own, now_=now_us()):
                 await bump(tx)
 
-        await self._database.write(work)
+        await self._database.write(work, principal)
         self.forget()
 
     async def has_any_token(self) -> bool:
@@ -249,7 +279,7 @@ class Accounts:
         async def work(tx: Transaction) -> bool:
             return await tx.one(_ANY_LIVE, now_=now_us()) is not None
 
-        return await self._database.read(work)
+        return await self._database.read(work, ServerWork.ANY_TOKEN)
 
     async def _insert(
         self, account: Account, *, name: str, scopes: frozenset[str], expires_at: int | None
@@ -283,7 +313,7 @@ class Accounts:
                 expires_at_=expires_at,
             )
 
-        await self._database.write(work)
+        await self._database.write(work, account)
         return token, made
 
     # --- accounts ---
@@ -312,7 +342,7 @@ class Accounts:
             await tx.execute(_ADD_USER, tenant_=tenant_id, id_=made.account_id, name_=name, now_=now)
             return made
 
-        return await self._database.write(work)
+        return await self._database.write(work, Tenant(tenant_id))
 
 
 def _require_management(principal: Principal) -> None:
@@ -351,5 +381,5 @@ def _credential(authorization: bytes | None, x_api_key: bytes | None) -> str:
 
 def _shape_problem(token: str) -> str:
     if not token.startswith(API_TOKEN_PREFIX):
-        return f"This is no token of Mesh: those begin with `{API_TOKEN_PREFIX}`."
+        return f"This is no token of Mesh: those begin with `{API_TOKEN_PREFIX}`. This server has no issuer for logins."
     return "This token is incomplete or mistyped: its checksum does not fit."

@@ -1,14 +1,26 @@
 """`mesh-server dev`: everything for one machine, without a question."""
 
+import asyncio
 import importlib.util
+import os
 import sys
+from dataclasses import replace
 from pathlib import Path
 
 import click
 
 from mesh_server import profile, telemetry
 from mesh_server.app import Services, runner
+from mesh_server.asgi import Endpoint
 from mesh_server.cli import INTERRUPTED, _options
+from mesh_server.db.address import is_postgres
+from mesh_server.db.engine import Database
+from mesh_server.dev_issuer.issuer import DevIssuer
+from mesh_server.dev_issuer.serve import configuration
+from mesh_server.dev_issuer.serve import endpoints as dev_issuer_endpoints
+from mesh_server.dev_issuer.serve import make as make_dev_issuer
+from mesh_server.dev_issuer.settings import PATH
+from mesh_server.dev_issuer.settings import load as load_dev_issuer
 from mesh_server.errors import MeshError, StartupError
 from mesh_server.listen import bind, serve
 from mesh_server.settings import Settings, load
@@ -21,24 +33,36 @@ PROFILE = "dev"
 @_options.config
 @_options.address
 @click.option("--no-model", is_flag=True, help="Do not fetch the local model now.")
-def dev(config: str | None, data_dir: str | None, host: str | None, port: int | None, no_model: bool) -> int:
+@click.option("--dev-issuer", is_flag=True, help="Serve an OpenID issuer, too, to try logins with.")
+def dev(
+    config: str | None, data_dir: str | None, host: str | None, port: int | None, no_model: bool, dev_issuer: bool
+) -> int:
     """Set up everything for one machine and serve on 127.0.0.1.
 
     Makes a data folder, a master key, a database, a local account with its token, and a profile for the
     SDK; fetches the default local model where the `local` extra is installed. The next start finds the
     same state.
+
+    With --dev-issuer people can log in, too: a one-time code that appears here stands for a password.
     """
     settings = load({"config": config, "data_dir": data_dir, "host": host, "port": port})
     if not settings.loopback_only:
         raise StartupError(
             "`mesh-server dev` is for this machine only and listens on loopback; use `mesh-server serve`."
         )
+    if dev_issuer and settings.issuers:
+        raise StartupError(
+            f"--dev-issuer is for trying logins without an issuer, and {settings.issuers[0].name} is configured: "
+            "leave out the option, or unset AUTH0_DOMAIN, MESH_OIDC_ISSUER and [[issuers]]."
+        )
     telemetry.configure("warning" if settings.log_level == "info" else settings.log_level, settings.log_format)
     _prepare_folder(settings)
+    if is_postgres(settings.database_url):
+        asyncio.run(Database.migrate(settings.database_url))
     if not no_model:
         _fetch_model(settings)
     with runner() as loop:
-        return loop.run(_dev(settings))
+        return loop.run(_dev(settings, with_issuer=dev_issuer))
 
 
 def _prepare_folder(settings: Settings) -> None:
@@ -73,25 +97,48 @@ def _fetch_model(settings: Settings) -> None:
     fetch(settings.local)
 
 
-async def _dev(settings: Settings) -> int:
-    services = await Services.open(settings)
+async def _dev(settings: Settings, *, with_issuer: bool) -> int:
+    # The port comes first: it is part of the dev issuer's name.
+    sockets = bind(settings.host, settings.port)
+    shown = f"[{settings.host}]" if ":" in settings.host else settings.host
+    url = f"http://{shown}:{sockets[0].getsockname()[1]}"
+    beside: list[Endpoint] = []
     try:
-        sockets = bind(settings.host, settings.port)
-        port = int(sockets[0].getsockname()[1])
-        shown = f"[{settings.host}]" if ":" in settings.host else settings.host
-        url = f"http://{shown}:{port}"
+        if with_issuer:
+            issuer = _make_issuer(settings, url)
+            beside = dev_issuer_endpoints(issuer)
+            settings = replace(settings, issuers=(configuration(issuer.settings),))
+        services = await Services.open(settings)
+    except BaseException:
+        for sock in sockets:
+            sock.close()
+        raise
+    try:
         await _hand_over(services, url)
         await services.background.start()
         interrupted = await serve(
-            services.application(),
+            services.application(beside),
             sockets,
             trusted_proxies=(),
             tls=None,
             on_started=lambda: _introduce(services, url),
         )
     finally:
+        for sock in sockets:
+            sock.close()
         await services.close()
     return INTERRUPTED if interrupted else 0
+
+
+def _make_issuer(settings: Settings, url: str) -> DevIssuer:
+    made = make_dev_issuer(load_dev_issuer(f"{url}{PATH}", os.environ), settings.data_dir, _show_code)
+    _tell("issuer", f"{made.settings.url}   (for development; one-time codes appear here)")
+    return made
+
+
+def _show_code(code: str) -> None:
+    click.echo(f"\n  one-time code  {code[:3]} {code[3:]}   for the login page that was just opened\n", err=True)
+    sys.stderr.flush()
 
 
 async def _hand_over(services: Services, url: str) -> None:
@@ -124,6 +171,8 @@ def _introduce(services: Services, url: str) -> None:
     click.echo(f"\nServing on {url}   (stop with Ctrl-C)\n", err=True)
     click.echo("Try, in another terminal:", err=True)
     token_file = profile.folder() / f"{PROFILE}.token"
+    if services.accounts.issuers.first is not None:
+        click.echo(f"  mesh-auth --server {url}", err=True)
     for line in (
         """python -c 'import mesh; print(mesh.chat("Hello, world!"))'""",
         f'curl -s {url}/v1/models -H "Authorization: Bearer $(cat {_quoted(token_file)})"',

@@ -4,23 +4,28 @@ import asyncio
 import importlib.util
 import os
 import shutil
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
 import click
 
+from mesh_server.accounts.oidc.examine import Examined, examine
+from mesh_server.accounts.oidc.models import Issuer
 from mesh_server.app import Services
 from mesh_server.chat.models import LocalSettings, Provider
 from mesh_server.chat.upstream.local import LocalModels
 from mesh_server.chat.upstream.probe import Probe, probe
 from mesh_server.cli import FAILED, _options
 from mesh_server.cli.serve import check_address
+from mesh_server.db import address
 from mesh_server.errors import MeshError, StartupError
 from mesh_server.settings import Settings, load
 
 #: Seconds by which a clock may be wrong before logins begin to fail.
 MOST_SKEW_S = 30.0
+#: Where the client listens for the browser that comes back.
+CALLBACK_PORTS = range(45678, 45688)
 _LITTLE_SPACE = 500 * 1024 * 1024
 
 GOOD, NOTE, BAD = "ok", "note", "FAIL"
@@ -74,7 +79,13 @@ async def _findings(settings: Settings, *, offline: bool) -> AsyncIterator[Findi
     probes = await asyncio.gather(*(probe(provider) for provider in settings.providers))
     for provider, found in zip(settings.providers, probes, strict=True):
         yield _provider(provider, found)
-    yield _clock(probes)
+    skews = [found.clock_skew_s for found in probes]
+    for issuer in settings.issuers:
+        examined = await examine(issuer)
+        skews.insert(0, examined.clock_skew_s)  # the clock that logins are compared with comes first
+        for finding in _issuer(issuer, examined):
+            yield finding
+    yield _clock([skew for skew in skews if skew is not None])
 
 
 def _folder(folder: Path) -> Finding:
@@ -93,8 +104,8 @@ async def _stored(settings: Settings) -> AsyncIterator[Finding]:
     if not settings.master_key and not settings.master_key_file.exists():
         yield Finding(BAD, "master key", "there is none", "`mesh-server dev` or `init` makes one; or put yours back")
         return
-    database = settings.database_url.removeprefix("sqlite:///")
-    if not os.path.exists(database):  # noqa: ASYNC240, PTH110 - a command with nothing else to do
+    database = address.shown(settings.database_url)
+    if address.is_sqlite(settings.database_url) and not os.path.exists(database):  # noqa: ASYNC240, PTH110 - nothing else to do
         yield Finding(GOOD, "master key", "there")
         yield Finding(NOTE, "database", f"{database} is not there yet", "the first start makes it")
         return
@@ -107,7 +118,7 @@ async def _stored(settings: Settings) -> AsyncIterator[Finding]:
         await services.database.check()
         yield Finding(GOOD, "master key", "opens the database")
         yield Finding(GOOD, "database", f"{database}, revision {services.database.revision}")
-        if await services.accounts.has_any_token():
+        if settings.issuers or await services.accounts.has_any_token():
             yield Finding(GOOD, "tokens", "somebody can log in")
         else:
             yield Finding(BAD, "tokens", "nobody can log in", "`mesh-server token create --user NAME`")
@@ -143,8 +154,32 @@ def _provider(provider: Provider, found: Probe) -> Finding:
     return Finding(GOOD, what, f"{provider.base_url} answers")
 
 
-def _clock(probes: list[Probe]) -> Finding:
-    skews = [found.clock_skew_s for found in probes if found.clock_skew_s is not None]
+def _issuer(issuer: Issuer, found: Examined) -> Iterator[Finding]:
+    if found.problem is not None:
+        yield Finding(BAD, "issuer", found.problem, "check its address, network and proxy; nobody can log in anew")
+        return
+    yield Finding(GOOD, "issuer", f"{issuer.name} answers; {found.keys} keys; audience {issuer.audience}")
+    if "device" in issuer.flows and not found.has_device_flow:
+        todo = 'allow the device flow at the issuer, or say flows = ["browser"]'
+        if issuer.is_auth0:
+            todo = "in Auth0: Applications, Advanced Settings, Grant Types: switch on Device Code"
+        yield Finding(NOTE, "issuer", "offers no device flow", todo)
+    if "browser" in issuer.flows and not found.has_browser_flow:
+        yield Finding(BAD, "issuer", "offers no login in the browser", 'say flows = ["device"]')
+    if issuer.client_secret is not None and "device" in issuer.flows:
+        yield Finding(NOTE, "issuer", "the client has a secret", "a device has none: make it a Native (public) client")
+    if issuer.is_auth0:
+        # What only Auth0's dashboard knows can't be seen from here: it is said, not checked.
+        yield Finding(
+            NOTE,
+            "issuer",
+            "set in Auth0's dashboard, not seen from here",
+            "application type Native, grants Device Code and Refresh Token; API: Allow Offline Access; callback URLs "
+            f"http://localhost:{CALLBACK_PORTS[0]}/callback to :{CALLBACK_PORTS[-1]}; Rotation Overlap 30 s or more",
+        )
+
+
+def _clock(skews: list[float]) -> Finding:
     if not skews:
         return Finding(NOTE, "clock", "nobody to compare it with")
     skew = min(skews, key=abs)

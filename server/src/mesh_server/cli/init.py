@@ -29,4 +29,5 @@ def init(path: Path, data_dir: str | None) -> None:
             raise StartupError(f"The data folder {settings.data_dir} can't be made: {problem.strerror}.") from problem
         create_master_key(settings.master_key_file)
         click.echo(f"Made a master key: {settings.master_key_file}. Keep a copy in a safe place.")
-    click.echo("Next: `mesh-server token create --user YOU`, then `mesh-server doctor` and `mesh-server serve`.")
+    click.echo("Next: set an issuer for logins, or make a token with `mesh-server token create --user YOU`.")
+    click.echo("Then: `mesh-server doctor` and `mesh-server serve`.")

@@ -5,23 +5,22 @@ import asyncio
 import click
 
 from mesh_server.cli import _options
+from mesh_server.db.address import is_sqlite
 from mesh_server.db.engine import Database
 from mesh_server.settings import load
 
 
 @click.command()
 @_options.config
-def migrate(config: str | None, data_dir: str | None) -> None:
-    """Apply the database's migrations; on SQLite every start does it, too."""
+@click.option("--grant-to", metavar="ROLE", help="PostgreSQL: let this role read and change rows, and nothing else.")
+def migrate(config: str | None, data_dir: str | None, grant_to: str | None) -> None:
+    """Apply the database's migrations; on SQLite every start does it, too.
+
+    On PostgreSQL the role of MESH_DATABASE_URL becomes the owner of the tables. Let the server itself log in as
+    another role, which --grant-to names.
+    """
     settings = load({"config": config, "data_dir": data_dir})
-    settings.data_dir.mkdir(mode=0o700, parents=True, exist_ok=True)
-    revision = asyncio.run(_migrate(settings.database_url))
+    if is_sqlite(settings.database_url):
+        settings.data_dir.mkdir(mode=0o700, parents=True, exist_ok=True)
+    revision = asyncio.run(Database.migrate(settings.database_url, grant_to=grant_to))
     click.echo(f"The database is at revision {revision}.")
-
-
-async def _migrate(url: str) -> str:
-    database = await Database.open(url)
-    try:
-        return database.revision
-    finally:
-        await database.close()

@@ -1,32 +1,72 @@
 """`mesh-server serve`: production, with nothing made up."""
 
+import socket
+from collections.abc import Callable
+
 import click
 
 from mesh_server import telemetry
 from mesh_server.app import Services, runner
 from mesh_server.cli import INTERRUPTED, _options
-from mesh_server.errors import StartupError
+from mesh_server.db.address import is_postgres
+from mesh_server.errors import MeshError, StartupError
 from mesh_server.listen import bind
 from mesh_server.listen import serve as listen
-from mesh_server.settings import Settings, load
+from mesh_server.settings import MOST_WORKERS, Settings, load
+from mesh_server.workers import Worker, Workers
+from mesh_server.workers import check as check_workers
 
 
 @click.command()
 @_options.config
 @_options.address
 @click.option("--behind-proxy", is_flag=True, help="A proxy in front of this server ends TLS.")
-def serve(config: str | None, data_dir: str | None, host: str | None, port: int | None, behind_proxy: bool) -> int:
+@click.option("--workers", type=click.IntRange(1, MOST_WORKERS), help="Processes that serve; needs PostgreSQL.")
+def serve(
+    config: str | None,
+    data_dir: str | None,
+    host: str | None,
+    port: int | None,
+    behind_proxy: bool,
+    workers: int | None,
+) -> int:
     """Serve from an explicit configuration.
 
     Refuses to start without its master key, without anyone who could log in, and on a network address
     without TLS. `mesh-server doctor` says what is missing.
     """
-    settings = load({"config": config, "data_dir": data_dir, "host": host, "port": port})
+    settings = load({"config": config, "data_dir": data_dir, "host": host, "port": port, "workers": workers})
     check_master_key(settings)
     check_address(settings, behind_proxy=behind_proxy)
+    check_workers(settings.workers, networked=is_postgres(settings.database_url))
     telemetry.configure(settings.log_level, settings.log_format)
-    with runner() as loop:
-        return loop.run(_serve(settings))
+    if settings.workers == 1:
+        with runner() as loop:
+            return loop.run(_serve(settings, None, _say(settings), None))
+    sockets = bind(settings.host, settings.port)
+    try:
+        return Workers(settings.workers, _worker(settings, sockets), _say(settings)).run()
+    finally:
+        for sock in sockets:
+            sock.close()
+
+
+def _say(settings: Settings) -> Callable[[], None]:
+    return lambda: click.echo(f"Serving on {settings.public_url}", err=True)
+
+
+def _worker(settings: Settings, sockets: list[socket.socket]) -> Worker:
+    """Return what each worker does with the sockets that it inherits."""
+
+    def work(ready: Callable[[], None], parent: int) -> int:
+        try:
+            with runner() as loop:
+                return loop.run(_serve(settings, sockets, ready, parent))
+        except (StartupError, MeshError) as problem:
+            click.echo(f"mesh-server: {problem.message}", err=True)
+            return problem.exit_status if isinstance(problem, StartupError) else 1
+
+    return work
 
 
 def check_master_key(settings: Settings) -> None:
@@ -54,21 +94,26 @@ def check_address(settings: Settings, *, behind_proxy: bool) -> None:
         )
 
 
-async def _serve(settings: Settings) -> int:
+async def _serve(
+    settings: Settings, sockets: list[socket.socket] | None, on_started: Callable[[], None], parent: int | None
+) -> int:
     services = await Services.open(settings)
     try:
-        if not await services.accounts.has_any_token():
+        if not settings.issuers and not await services.accounts.has_any_token():
             raise StartupError(
-                "Nobody could log in: make a token with `mesh-server token create --user NAME`.", exit_status=3
+                "Nobody could log in: set an issuer (AUTH0_DOMAIN or MESH_OIDC_ISSUER), or make a token with "
+                "`mesh-server token create --user NAME`.",
+                exit_status=3,
             )
-        sockets = bind(settings.host, settings.port)
+        sockets = sockets or bind(settings.host, settings.port)
         await services.background.start()
         interrupted = await listen(
             services.application(),
             sockets,
             trusted_proxies=settings.trusted_proxies,
             tls=settings.tls,
-            on_started=lambda: click.echo(f"Serving on {settings.public_url}", err=True),
+            on_started=on_started,
+            parent=parent,
         )
     finally:
         await services.close()

@@ -13,6 +13,7 @@ from sqlalchemy import bindparam, select, update
 
 from mesh_server.db.engine import Database
 from mesh_server.db.schema import Transaction, change_counter
+from mesh_server.db.scope import ServerWork
 from mesh_server.errors import MeshError
 
 INTERVAL_S = 1.0
@@ -62,7 +63,7 @@ class Changes:
     async def poll(self) -> None:
         """Look at the counter once."""
         try:
-            seen = await self._database.read(_read)
+            seen = await self._database.read(_read, ServerWork.CHANGES)
         except MeshError as problem:
             _log.warning("the change counter can't be read", code=problem.code)
             seen = None

@@ -1,155 +1,102 @@
-"""SQLite behind one way to read and one way to write.
+"""One way to read and one way to write, whatever the database is.
 
-A unit of work is an `async def work(tx)` that awaits nothing but its transaction. On SQLite it is driven to its end
-inside the database's thread, where its awaits never suspend; on a networked database the same closure awaits the
-driver. It may run more than once and touches nothing but `tx` (docs/adr/0002).
-
-Writes are committed in groups: the writer takes every closure that is waiting, runs each in a savepoint of its own, and
-makes one commit, one fsync, for all. Nobody is answered before that commit.
+A unit of work is an `async def work(tx)` that awaits nothing but its transaction, may run more than once, and touches
+nothing but `tx` (docs/adr/0002). Who it is done for is said with each call: on PostgreSQL a policy on every table shows
+it the rows of that tenant and no others (docs/adr/0042).
 """
 
-import asyncio
-import contextlib
-import queue
-import sqlite3
-import threading
+from abc import ABC, abstractmethod
 from collections.abc import Callable, Coroutine
-from concurrent.futures import Future, ThreadPoolExecutor
-from pathlib import Path
-from typing import Any, Self, TypeVar
+from typing import Any, TypeVar
 
-from sqlalchemy.dialects import sqlite
-from sqlalchemy.sql import ClauseElement
-
-from mesh_server.db import migrate
-from mesh_server.db.schema import Compiler, Row, Transaction
-from mesh_server.errors import DatabaseUnavailable, StartupError, StorageReadOnly
+from mesh_server.db import address
+from mesh_server.db.schema import Transaction
+from mesh_server.db.scope import Scope, ServerWork
+from mesh_server.errors import StartupError
 
 T = TypeVar("T")
 Work = Callable[[Transaction], Coroutine[Any, Any, T]]
 
-READERS = 4
-#: Closures waiting for the writer before callers are told to come back.
-QUEUE_LIMIT = 10_000
-#: Closures of one commit: bounds how long the first of them waits for the last.
-GROUP_LIMIT = 256
-#: Seconds that a statement waits for another process's lock.
-BUSY_S = 10.0
-#: Up to this size in bytes a start reads the whole file to see that it is sound; larger ones are left to `doctor`.
-CHECK_BYTES = 64 * 1024 * 1024
-
-_FULL = {sqlite3.SQLITE_FULL, sqlite3.SQLITE_READONLY, sqlite3.SQLITE_IOERR}
+#: Connections that one process opens to PostgreSQL at the most.
+CONNECTIONS = 10
 
 
-class SQLiteTransaction:
-    """A transaction on one connection, in the thread that owns it."""
+class Database(ABC):
+    """What every database offers.
 
-    __slots__ = ("_compile", "_connection")
+    Attributes:
+        revision: the newest migration that was applied.
+    """
 
-    def __init__(self, connection: sqlite3.Connection, compile_: Compiler) -> None:
-        self._connection = connection
-        self._compile = compile_
+    revision: str
 
-    async def one(self, statement: ClauseElement, **parameters: object) -> Row | None:
-        """Return the first row, or None."""
-        cursor = self._connection.execute(*self._compile(statement, parameters))
-        row: Row | None = cursor.fetchone()
-        cursor.close()
-        return row
-
-    async def all(self, statement: ClauseElement, **parameters: object) -> list[Row]:
-        """Return every row."""
-        cursor = self._connection.execute(*self._compile(statement, parameters))
-        rows: list[Row] = cursor.fetchall()
-        cursor.close()
-        return rows
-
-    async def execute(self, statement: ClauseElement, **parameters: object) -> int:
-        """Run a statement that changes rows and return how many it changed."""
-        cursor = self._connection.execute(*self._compile(statement, parameters))
-        count = cursor.rowcount
-        cursor.close()
-        return count
-
-
-def _drive(work: Coroutine[Any, Any, T]) -> T:
-    """Run a coroutine that never suspends, and return its result."""
-    try:
-        work.send(None)
-    except StopIteration as finished:
-        result: T = finished.value
-        return result
-    work.close()
-    raise RuntimeError("a unit of work awaited something other than its transaction")
-
-
-class _Job:
-    """One closure that waits for the writer."""
-
-    __slots__ = ("future", "work")
-
-    def __init__(self, work: Work[Any]) -> None:
-        self.work = work
-        self.future: Future[Any] = Future()
-
-
-class Database:
-    """One SQLite file: a writer thread and a few readers."""
-
-    def __init__(self, path: Path, revision: str) -> None:
-        self.revision = revision
-        self._path = path
-        self._compile = Compiler(sqlite.dialect(paramstyle="named"))
-        self._jobs: queue.Queue[_Job | None] = queue.Queue(QUEUE_LIMIT)
-        self._closed = False
-        self._local = threading.local()
-        self._reader_connections: list[sqlite3.Connection] = []
-        self._readers = ThreadPoolExecutor(READERS, "mesh-db-read", initializer=self._open_reader)
-        self._writer = threading.Thread(target=self._write_forever, name="mesh-db-write", daemon=True)
-        self._writer.start()
-
-    @classmethod
-    async def open(cls, url: str) -> Self:
-        """Open a database, making and migrating it as needed.
+    @staticmethod
+    async def open(url: str, *, connections: int = CONNECTIONS) -> "Database":
+        """Open a database. SQLite is made and migrated as needed; PostgreSQL is migrated by `migrate` alone.
 
         Args:
-            url: `sqlite:///` and an absolute path.
+            url: `sqlite:///` and an absolute path, or `postgresql://…`.
+            connections: to PostgreSQL, at the most.
 
         Raises:
-            StartupError: one sentence: what is wrong with the file or its folder.
+            StartupError: one sentence: what is wrong with the database and what to do; never its password.
         """
-        path = _path(url)
-        revision = await asyncio.to_thread(_prepare, path)
-        return cls(path, revision)
+        if address.is_postgres(url):
+            from mesh_server.db.postgres import PostgresDatabase  # noqa: PLC0415 - loads the driver
 
-    async def read(self, work: Work[T]) -> T:
+            return await PostgresDatabase.connect(url, connections)
+        if address.is_sqlite(url):
+            from mesh_server.db.sqlite import SQLiteDatabase  # noqa: PLC0415 - the one or the other
+
+            return await SQLiteDatabase.at(address.sqlite_path(url))
+        raise StartupError(
+            "MESH_DATABASE_URL must be sqlite:/// and an absolute path, or postgresql://USER@HOST/DATABASE."
+        )
+
+    @staticmethod
+    async def migrate(url: str, *, grant_to: str | None = None) -> str:
+        """Apply the migrations that are missing and return the newest revision.
+
+        Args:
+            url: as for `open`; on PostgreSQL its role becomes the owner of the tables.
+            grant_to: a role of PostgreSQL that may then read and change rows, and nothing else.
+
+        Raises:
+            StartupError: in one sentence.
+        """
+        if address.is_postgres(url):
+            from mesh_server.db.postgres_schema import to_head  # noqa: PLC0415 - loads the driver
+
+            return await to_head(url, grant_to=grant_to)
+        if grant_to is not None:
+            raise StartupError("--grant-to is for PostgreSQL; on SQLite there are no roles.")
+        database = await Database.open(url)
+        await database.close()
+        return database.revision
+
+    @abstractmethod
+    async def read(self, work: Work[T], on_behalf_of: Scope) -> T:
         """Run a unit of work that only reads, on one snapshot.
 
-        Raises:
-            DatabaseUnavailable: if the database can't be read.
-        """
-        loop = asyncio.get_running_loop()
-        return await loop.run_in_executor(self._readers, self._read, work)
+        Args:
+            work: the unit of work.
+            on_behalf_of: the principal whose tenant it is for, or the named work of the server itself.
 
-    async def write(self, work: Work[T]) -> T:
+        Raises:
+            DatabaseUnavailable: if the database can't be read now.
+        """
+
+    @abstractmethod
+    async def write(self, work: Work[T], on_behalf_of: Scope) -> T:
         """Run a unit of work and return its result after the commit.
 
         An exception of the work undoes its changes, and only its, and is raised here.
 
         Raises:
             StorageReadOnly: if the disk is full or read-only.
-            DatabaseUnavailable: if the database can't be written now.
+            DatabaseUnavailable: if the database can't be written now; nothing was changed.
+            OutcomeUnknown: if the connection was lost at the commit and whether it happened can't be found out.
         """
-        if self._closed:
-            raise DatabaseUnavailable("The server is stopping.", retry_after=5)
-        job = _Job(work)
-        try:
-            self._jobs.put_nowait(job)
-        except queue.Full:
-            raise DatabaseUnavailable("The database has more to write than it can.", retry_after=1) from None
-        # Shielded: a caller that goes away must not take back a change that is about to be committed.
-        result: T = await asyncio.shield(asyncio.wrap_future(job.future))
-        return result
 
     async def check(self) -> None:
         """Raise where the database can't be read or written: for readiness."""
@@ -157,170 +104,9 @@ class Database:
         async def nothing(_tx: Transaction) -> None:
             return None
 
-        await self.read(nothing)
-        await self.write(nothing)
+        await self.read(nothing, ServerWork.READINESS)
+        await self.write(nothing, ServerWork.READINESS)
 
+    @abstractmethod
     async def close(self) -> None:
         """Finish what waits to be written, then close. Closing twice is fine."""
-        if self._closed:
-            return
-        self._closed = True
-        await asyncio.to_thread(self._close)
-
-    def _close(self) -> None:
-        self._jobs.put(None)
-        self._writer.join()
-        self._readers.shutdown()
-        for connection in self._reader_connections:
-            connection.close()
-
-    # --- in a reader's thread ---
-
-    def _open_reader(self) -> None:
-        connection = _connect(self._path)
-        connection.execute("PRAGMA query_only=ON")
-        self._local.connection = connection
-        self._reader_connections.append(connection)
-
-    def _read(self, work: Work[T]) -> T:
-        connection: sqlite3.Connection = self._local.connection
-        try:
-            connection.execute("BEGIN")
-            try:
-                return _drive(work(SQLiteTransaction(connection, self._compile)))
-            finally:
-                connection.execute("ROLLBACK")
-        except sqlite3.Error as problem:
-            raise _translate(problem) from problem
-
-    # --- in the writer's thread ---
-
-    def _write_forever(self) -> None:
-        connection = _connect(self._path)
-        try:
-            while (job := self._jobs.get()) is not None:
-                jobs, last = self._waiting(job)
-                self._write_group(connection, jobs)
-                if last:
-                    break
-        finally:
-            connection.close()
-
-    def _waiting(self, first: _Job) -> tuple[list[_Job], bool]:
-        """Return the jobs of the next commit, and whether the writer shall stop after it."""
-        jobs = [first]
-        with contextlib.suppress(queue.Empty):
-            while len(jobs) < GROUP_LIMIT:
-                job = self._jobs.get_nowait()
-                if job is None:
-                    return jobs, True
-                jobs.append(job)
-        return jobs, False
-
-    def _write_group(self, connection: sqlite3.Connection, jobs: list[_Job]) -> None:
-        done: list[tuple[_Job, object]] = []
-        failed: list[tuple[_Job, BaseException]] = []
-        try:
-            connection.execute("BEGIN IMMEDIATE")
-            for job in jobs:
-                try:
-                    done.append((job, self._savepoint(connection, job)))
-                except sqlite3.Error as problem:
-                    if not connection.in_transaction:
-                        raise  # the failure took the whole transaction with it: nobody's change is there
-                    failed.append((job, _translate(problem)))
-                except Exception as problem:  # noqa: BLE001 - handed to the caller who waits for this job
-                    failed.append((job, problem))
-            connection.execute("COMMIT")
-        except sqlite3.Error as problem:
-            if connection.in_transaction:
-                connection.execute("ROLLBACK")
-            failure = _translate(problem)
-            for job in jobs:
-                job.future.set_exception(failure)
-            return
-        for job, result in done:
-            job.future.set_result(result)
-        for job, error in failed:
-            job.future.set_exception(error)
-
-    def _savepoint(self, connection: sqlite3.Connection, job: _Job) -> object:
-        connection.execute("SAVEPOINT job")
-        try:
-            result = _drive(job.work(SQLiteTransaction(connection, self._compile)))
-        except BaseException:
-            if connection.in_transaction:
-                connection.execute("ROLLBACK TO job")
-                connection.execute("RELEASE job")
-            raise
-        connection.execute("RELEASE job")
-        return result
-
-
-def _path(url: str) -> Path:
-    prefix = "sqlite:///"
-    if not url.startswith(prefix):
-        raise StartupError("MESH_DATABASE_URL must be sqlite:/// and an absolute path; this version knows no other.")
-    path = Path(url.removeprefix(prefix))
-    if not path.is_absolute():
-        raise StartupError("MESH_DATABASE_URL must name an absolute path: sqlite:////var/lib/mesh/mesh.db.")
-    return path
-
-
-def _connect(path: Path) -> sqlite3.Connection:
-    # Each connection stays in its thread; it is only closed from another one, after that thread has ended.
-    connection = sqlite3.connect(path, timeout=BUSY_S, isolation_level=None, check_same_thread=False)
-    connection.execute("PRAGMA foreign_keys=ON")
-    connection.execute("PRAGMA synchronous=FULL")
-    connection.execute("PRAGMA secure_delete=ON")  # what was destroyed leaves no bytes in free pages
-    return connection
-
-
-def _prepare(path: Path) -> str:
-    """Make the file, its journal mode and its schema; return the revision."""
-    if not path.parent.is_dir():
-        raise StartupError(f"The data folder {path.parent} is not there; make it or name another one.")
-    connection: sqlite3.Connection | None = None
-    try:
-        if not path.exists():
-            path.touch(mode=0o600)
-        connection = _connect(path)
-        connection.execute("PRAGMA journal_mode=WAL")
-        small = path.stat().st_size < CHECK_BYTES
-        if small and connection.execute("PRAGMA quick_check(1)").fetchone()[0] != "ok":
-            raise _corrupt(path)
-        return migrate.to_head(connection, path)
-    except sqlite3.DatabaseError as problem:
-        raise _startup_problem(problem, path) from problem
-    except OSError as problem:
-        raise StartupError(f"The data folder {path.parent} can't be written: {problem.strerror}.") from problem
-    finally:
-        if connection is not None:
-            connection.close()
-
-
-def _corrupt(path: Path) -> StartupError:
-    return StartupError(
-        f"The database {path} is damaged or is no database: put a copy of it back that is whole; "
-        "to start anew, move it away together with its -wal and -shm files."
-    )
-
-
-def _startup_problem(problem: sqlite3.DatabaseError, path: Path) -> StartupError:
-    code = getattr(problem, "sqlite_errorcode", 0) & 0xFF
-    if code in {sqlite3.SQLITE_NOTADB, sqlite3.SQLITE_CORRUPT}:
-        return _corrupt(path)
-    if code in _FULL | {sqlite3.SQLITE_CANTOPEN}:
-        return StartupError(f"The data folder {path.parent} can't be written, or its disk is full: {problem}.")
-    if code in {sqlite3.SQLITE_BUSY, sqlite3.SQLITE_LOCKED}:
-        return StartupError(f"The database {path} is locked by another program: stop that one.", exit_status=5)
-    return StartupError(f"The database {path} can't be used: {problem}.")
-
-
-def _translate(problem: sqlite3.Error) -> Exception:
-    code = getattr(problem, "sqlite_errorcode", 0) & 0xFF
-    if code in _FULL:
-        return StorageReadOnly("The database can't be written: its disk is full or read-only.", retry_after=30)
-    if isinstance(problem, (sqlite3.IntegrityError, sqlite3.ProgrammingError)):
-        return problem  # a defect in a statement, told apart from an outage
-    return DatabaseUnavailable("The database can't be used now.", retry_after=2)

@@ -1,49 +1,23 @@
-"""Brings a database to this version's schema: forward only, each script once, each with its checksum.
+"""What a database's schema must be: forward only, each script once, each with its checksum.
 
-Alembic is loaded only where there is something to do: a start at the newest revision costs one query.
+A script may not break the release before it (docs/adr/0043), so a server also runs on a schema that is one script
+newer than itself: that is what a rolling upgrade passes through.
 """
 
 import hashlib
 import importlib
 import io
-import sqlite3
+from collections.abc import Mapping
 from importlib.resources import files
-from pathlib import Path
+
+from sqlalchemy import Dialect
 
 from mesh_server.errors import StartupError
-from mesh_server.ids import now_us
 
 #: The revisions in their order; a script `versions/NAME.py` for each.
-REVISIONS = ("0001",)
-
-
-def to_head(connection: sqlite3.Connection, path: Path) -> str:
-    """Apply what is missing and return the newest revision.
-
-    Args:
-        connection: in autocommit mode; left that way.
-        path: of the database, for the messages.
-
-    Raises:
-        StartupError: if the schema is newer than this server, or an applied script was changed.
-    """
-    if applied(connection) != checksums():
-        connection.execute("BEGIN IMMEDIATE")  # two servers that start at once: the second finds the work done
-        try:
-            _apply(connection, path)
-            connection.execute("COMMIT")
-        except BaseException:
-            connection.execute("ROLLBACK")
-            raise
-    return REVISIONS[-1]
-
-
-def applied(connection: sqlite3.Connection) -> dict[str, str]:
-    """Return the checksums of the scripts that were applied, by revision."""
-    known = connection.execute("SELECT 1 FROM sqlite_master WHERE name = 'schema_migrations'").fetchone()
-    if not known:
-        return {}
-    return dict(connection.execute("SELECT revision, checksum FROM schema_migrations"))
+REVISIONS = ("0001", "0002")
+#: Scripts that this version does not know and may still run on.
+NEWER_TOLERATED = 1
 
 
 def checksums() -> dict[str, str]:
@@ -56,41 +30,47 @@ def checksums() -> dict[str, str]:
     }
 
 
-def _apply(connection: sqlite3.Connection, path: Path) -> None:
-    present, wanted = applied(connection), checksums()
+def missing(present: Mapping[str, str], where: str) -> list[str]:
+    """Return the revisions that are still to be applied, in their order.
+
+    Args:
+        present: checksums of what was applied, by revision.
+        where: the database, for the messages.
+
+    Raises:
+        StartupError: if the schema is too new for this version, or an applied script is another than ours.
+    """
+    wanted = checksums()
     newer = sorted(set(present) - set(wanted))
-    if newer:
+    lacking = [revision for revision in REVISIONS if revision not in present]
+    if len(newer) > NEWER_TOLERATED or (newer and (lacking or newer[0] < REVISIONS[-1])):
         raise StartupError(
-            f"The database {path} was made by a newer Mesh (revision {newer[-1]}): install that version again."
+            f"The database {where} was made by a newer Mesh (revision {newer[-1]}): install that version again."
         )
-    changed = [revision for revision, checksum in present.items() if wanted[revision] != checksum]
+    changed = [revision for revision, checksum in present.items() if wanted.get(revision, checksum) != checksum]
     if changed:
         raise StartupError(
-            f"The database {path} was migrated by another script {changed[0]} than this version has: "
+            f"The database {where} was migrated by another script {changed[0]} than this version has: "
             "it comes from a changed or unreleased Mesh."
         )
-    missing = [revision for revision in REVISIONS if revision not in present]
-    if missing:
-        _run_alembic(connection, missing)
-        connection.executemany(
-            "INSERT INTO schema_migrations (revision, checksum, applied_at) VALUES (?, ?, ?)",
-            [(revision, wanted[revision], now_us()) for revision in missing],
-        )
+    return lacking
 
 
-def _run_alembic(connection: sqlite3.Connection, revisions: list[str]) -> None:
-    # Alembic writes the SQL text of a dialect and never sees the connection: what runs is plain statements, in the
-    # transaction that holds the lock.
+def statements(revisions: list[str], dialect: Dialect) -> list[str]:
+    """Return the SQL of scripts for one dialect, statement by statement.
+
+    Alembic writes the SQL text and never sees the connection: what runs is plain statements, in the transaction that
+    holds the lock. It is loaded only where there is something to do.
+    """
     from alembic.migration import MigrationContext  # noqa: PLC0415 - only where there is something to migrate
     from alembic.operations import Operations  # noqa: PLC0415 - as above
 
+    written = _Statements()
     for revision in revisions:
-        statements = _Statements()
-        context = MigrationContext.configure(dialect_name="sqlite", opts={"as_sql": True, "output_buffer": statements})
+        context = MigrationContext.configure(dialect=dialect, opts={"as_sql": True, "output_buffer": written})
         with Operations.context(context):
             importlib.import_module(f"mesh_server.db.versions.v{revision}").upgrade()
-        for statement in statements.texts:
-            connection.execute(statement)
+    return written.texts
 
 
 class _Statements(io.TextIOBase):

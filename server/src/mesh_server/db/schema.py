@@ -3,7 +3,7 @@
 from collections.abc import Sequence
 from typing import Any, Protocol
 
-from sqlalchemy import Column, Dialect, Integer, MetaData, String, Table
+from sqlalchemy import BigInteger, Column, Dialect, MetaData, String, Table
 from sqlalchemy.sql import ClauseElement
 
 metadata = MetaData()
@@ -12,8 +12,8 @@ metadata = MetaData()
 change_counter = Table(
     "change_counter",
     metadata,
-    Column("id", Integer, primary_key=True),
-    Column("changes", Integer, nullable=False),
+    Column("id", BigInteger, primary_key=True),
+    Column("changes", BigInteger, nullable=False),
 )
 
 #: What was applied: revision and the SHA-256 of the script that was run.
@@ -22,10 +22,21 @@ schema_migrations = Table(
     metadata,
     Column("revision", String(16), primary_key=True),
     Column("checksum", String(64), nullable=False),
-    Column("applied_at", Integer, nullable=False),
+    Column("applied_at", BigInteger, nullable=False),
 )
 
 Row = Sequence[Any]
+
+
+class ConstraintBroken(Exception):
+    """A statement broke a constraint of the schema: a defect, or something the capability that ran it expects.
+
+    The message names the constraint, never a value.
+    """
+
+
+class StatementFailed(Exception):
+    """The database refused a statement itself: a defect of this program, told apart from an outage."""
 
 
 class Transaction(Protocol):
@@ -49,14 +60,24 @@ class Compiler:
 
     def __init__(self, dialect: Dialect) -> None:
         self._dialect = dialect
-        self._texts: dict[ClauseElement, tuple[str, dict[str, Any]]] = {}
+        self._texts: dict[ClauseElement, tuple[str, dict[str, Any], tuple[str, ...]]] = {}
 
     def __call__(self, statement: ClauseElement, parameters: dict[str, object]) -> tuple[str, dict[str, Any]]:
-        """Return the SQL text and all its parameters: those given, and the literals of the statement."""
+        """Return the SQL text and all its parameters by name: those given, and the literals of the statement."""
+        text, literals, _ = self._known(statement)
+        return text, {**literals, **parameters}
+
+    def positional(self, statement: ClauseElement, parameters: dict[str, object]) -> tuple[Any, ...]:
+        """Return the SQL text and all its parameters in their order, for a driver that takes them so."""
+        text, literals, order = self._known(statement)
+        given = {**literals, **parameters}
+        return (text, *[given[name] for name in order])
+
+    def _known(self, statement: ClauseElement) -> tuple[str, dict[str, Any], tuple[str, ...]]:
         known = self._texts.get(statement)
         if known is None:
             compiled = statement.compile(dialect=self._dialect)
             literals = {name: value for name, value in compiled.params.items() if value is not None}
-            known = self._texts[statement] = (str(compiled), literals)
-        text, literals = known
-        return text, {**literals, **parameters}
+            order = tuple(getattr(compiled, "positiontup", None) or ())
+            known = self._texts[statement] = (str(compiled), literals, order)
+        return known

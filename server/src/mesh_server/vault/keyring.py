@@ -5,6 +5,7 @@
 A boot canary, a known text sealed under each KEK, tells a wrong master key before anything is served.
 """
 
+import hashlib
 import uuid
 from collections.abc import Callable
 from pathlib import Path
@@ -14,8 +15,9 @@ from sqlalchemy import bindparam, insert, select
 
 from mesh_server.db.engine import Database
 from mesh_server.db.schema import Transaction
+from mesh_server.db.scope import ServerWork, Tenant
 from mesh_server.errors import StartupError, VaultDamaged
-from mesh_server.ids import now_us, uuid7
+from mesh_server.ids import now_us
 from mesh_server.vault import crypto
 from mesh_server.vault.models import keks, tenant_keys
 
@@ -72,12 +74,12 @@ class Keyring:
         Raises:
             StartupError: if the database was made under another master key.
         """
-        await database.write(self._check_canaries)
+        await database.write(self._check_canaries, ServerWork.MASTER_KEY)
 
         async def system_key(tx: Transaction) -> bytes:
             return (await self.current(tx, SYSTEM))[1]
 
-        self._root = await database.write(system_key)
+        self._root = await database.write(system_key, Tenant(SYSTEM))
 
     def subkey(self, purpose: str) -> bytes:
         """Return a key of the server's own for one purpose: the same for as long as the database lives."""
@@ -95,7 +97,7 @@ class Keyring:
         row = await tx.one(_NEWEST, tenant_=tenant)
         if row is not None:
             return row[0], self._unwrap(tenant, row[0], row[1])
-        name, key = uuid7(), crypto.random_key()
+        name, key = _first_id(tenant), crypto.random_key()
         wrapped = crypto.seal(self._masters.current, self._masters.current_id, key, _place(tenant, name))
         await tx.execute(
             _ADD, tenant_=tenant, id_=name, kek_id_=self._masters.current_id.hex(), wrapped_=wrapped, now_=now_us()
@@ -160,6 +162,17 @@ def _open_canary(master: bytes, name: str, canary: bytes) -> None:
 def dek_id(key_id: str) -> bytes:
     """Return the 16 bytes that name the data keys of a stored key: its UUID."""
     return uuid.UUID(key_id).bytes
+
+
+def _first_id(tenant: str) -> str:
+    """Return the id of a tenant's first key: always the same, so that of two processes that make it one is refused.
+
+    A UUIDv7 of the year 1970, older than every key that follows.
+    """
+    number = int.from_bytes(hashlib.sha256(tenant.encode()).digest()[:10], "big")
+    number = number & ~(0xF << 76) | (0x7 << 76)  # version 7
+    number = number & ~(0x3 << 62) | (0x2 << 62)  # variant 10
+    return str(uuid.UUID(int=number))
 
 
 def _place(tenant: str, name: str) -> crypto.Place:

@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from mesh_server.accounts.models import Principal
 from mesh_server.db.engine import Database
 from mesh_server.db.schema import Row, Transaction
+from mesh_server.db.scope import ServerWork
 from mesh_server.errors import (
     InvalidRequest,
     KeyExists,
@@ -88,7 +89,7 @@ class Vault:
                 return await self._create(tx, principal, namespace, name, new, now)
             return await self._replace(tx, principal, row, new, now, live=live)
 
-        return await self._database.write(work)
+        return await self._database.write(work, principal)
 
     async def get(self, principal: Principal, name: str, *, namespace: str = "") -> OpenedKey:
         """Open a key.
@@ -100,7 +101,7 @@ class Vault:
         """
         principal.require("keys:read")
         check_name(name, namespace)
-        opened = await self._database.read(lambda tx: self._open(tx, principal, namespace, name))
+        opened = await self._database.read(lambda tx: self._open(tx, principal, namespace, name), principal)
         if opened is None:
             raise _not_found(name)
         return opened
@@ -122,7 +123,7 @@ class Vault:
                     return opened
             return None
 
-        opened = await self._database.read(work) if names else None
+        opened = await self._database.read(work, principal) if names else None
         return None if opened is None else (opened.record.name, opened.value.decode())
 
     async def list_keys(
@@ -172,7 +173,7 @@ class Vault:
         async def work(tx: Transaction) -> list[Row]:
             return await tx.all(statement, **parameters)
 
-        records = _with_tags(await self._database.read(work))
+        records = _with_tags(await self._database.read(work, principal))
         if len(records) <= limit:
             return records, None
         return records[:limit], self._cursors.make(scope, records[limit - 1].name)
@@ -199,7 +200,7 @@ class Vault:
             await tx.execute(statements.MARK_DELETED, **_owned(principal), id_=row[0], now_=now, rev_=row[4] + 1)
             return Deleted(name, now, now + RESTORE_WINDOW_US)
 
-        return await self._database.write(work)
+        return await self._database.write(work, principal)
 
     async def restore(self, principal: Principal, name: str, *, namespace: str = "") -> KeyRecord:
         """Take a deletion back.
@@ -222,7 +223,7 @@ class Vault:
             await tx.execute(statements.MARK_RESTORED, **_owned(principal), id_=row[0], now_=now, rev_=row[4] + 1)
             return await _record(tx, principal, (*row[:4], row[4] + 1, *row[5:7], now, row[8]))
 
-        return await self._database.write(work)
+        return await self._database.write(work, principal)
 
     async def purge(self) -> int:
         """Remove for good what was deleted longer ago than the window; return how many keys that were."""
@@ -236,7 +237,7 @@ class Vault:
             return len(rows)
 
         removed = 0
-        while step := await self._database.write(work):
+        while step := await self._database.write(work, ServerWork.PURGE):
             removed += step
         return removed
 

@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     from mesh._chat.media import Media
     from mesh._chat.rounds import Approve
     from mesh._chat.tools import Tool, ToolCall, ToolResult
-    from mesh._send import Plan
+    from mesh._plan import Plan
 
     Image = Media | dict[str, Any]
     Tools = Sequence[Callable[..., Any] | Tool[..., Any] | Mapping[str, Any]]

@@ -14,6 +14,7 @@ from pyreqwest.response import Response
 
 from mesh_server.chat.upstream.direct import CONNECT_S, MAX_ANSWER_BYTES, Direct, has_roots
 from mesh_server.chat.upstream.failures import Broken, Stalled, Unreachable, UpstreamFailure
+from mesh_server.native import settle_at_exit
 
 #: Seconds without a byte after which a provider counts as stalled.
 IDLE_S = 300.0
@@ -165,6 +166,7 @@ class Pool:
 
     def _library(self) -> Client:
         if self._client is None:
+            settle_at_exit()
             self._client = (
                 ClientBuilder()
                 .user_agent("mesh-server")

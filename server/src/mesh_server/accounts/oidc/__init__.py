@@ -1,0 +1,1 @@
+"""Logins by OpenID Connect issuers: who they are, their keys, and whether a token is one of theirs."""

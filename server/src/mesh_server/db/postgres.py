@@ -1,0 +1,194 @@
+"""PostgreSQL: a bounded pool of connections, one transaction a read, and the writer of groups.
+
+Every transaction says itself what it needs (isolation, limits of time, the tenant whose rows it sees), and leaves
+nothing behind in its connection: so a pooler between us and PostgreSQL may lend it to another between transactions.
+"""
+
+import asyncio
+import contextlib
+from collections.abc import AsyncIterator
+from typing import Any, Self
+
+import asyncpg
+from sqlalchemy.sql import ClauseElement
+
+from mesh_server.db import address, postgres_schema
+from mesh_server.db.engine import Database, T, Work
+from mesh_server.db.postgres_dialect import StatementDialect
+from mesh_server.db.postgres_errors import DRIVER_ERRORS, CommitLost, Kind, kind, translate
+from mesh_server.db.postgres_writer import Job, Writer, begin_with
+from mesh_server.db.schema import Compiler, Row
+from mesh_server.db.scope import Scope, setting
+from mesh_server.errors import DatabaseUnavailable
+
+#: Seconds that a caller waits for a free connection before it is told to come back.
+ACQUIRE_S = 5.0
+#: Seconds that a roll-back may take before its connection is closed instead.
+ROLLBACK_S = 2.0
+#: Seconds after which an idle connection is closed.
+IDLE_S = 300.0
+#: Times that a read is run when its connection turns out to be gone: once for each stale connection would be too many.
+READ_TRIES = 3
+
+_BEGIN_READ = "BEGIN ISOLATION LEVEL REPEATABLE READ READ ONLY"
+
+
+class PostgresTransaction:
+    """A transaction on one connection."""
+
+    __slots__ = ("_compile", "_connection")
+
+    def __init__(self, connection: Any, compile_: Compiler) -> None:
+        self._connection = connection
+        self._compile = compile_
+
+    async def one(self, statement: ClauseElement, **parameters: object) -> Row | None:
+        """Return the first row, or None."""
+        row: Row | None = await self._connection.fetchrow(*self._compile.positional(statement, parameters))
+        return row
+
+    async def all(self, statement: ClauseElement, **parameters: object) -> list[Row]:
+        """Return every row."""
+        rows: list[Row] = await self._connection.fetch(*self._compile.positional(statement, parameters))
+        return rows
+
+    async def execute(self, statement: ClauseElement, **parameters: object) -> int:
+        """Run a statement that changes rows and return how many it changed."""
+        status: str = await self._connection.execute(*self._compile.positional(statement, parameters))
+        count = status.rpartition(" ")[2]
+        return int(count) if count.isdigit() else 0
+
+
+class Pool:
+    """Connections, and what is done about those that are gone."""
+
+    def __init__(self, pool: asyncpg.Pool) -> None:
+        self._pool = pool
+
+    @classmethod
+    async def open(cls, url: str, connections: int) -> Self:
+        """Make the pool; the first connection is made when it is needed."""
+        dsn, prepared = address.driver_url(url)
+        pool = await asyncpg.create_pool(
+            dsn,
+            min_size=0,
+            max_size=connections,
+            max_inactive_connection_lifetime=IDLE_S,
+            reset=_nothing,  # a transaction leaves nothing behind; the driver's own reset costs a round trip
+            **postgres_schema.connect_options(prepared=prepared),
+        )
+        return cls(pool)
+
+    @contextlib.asynccontextmanager
+    async def connection(self) -> AsyncIterator[Any]:
+        """Lend a connection; what was begun on it and not committed is undone when it comes back.
+
+        Raises:
+            DatabaseUnavailable: if none is free in time or none can be made.
+        """
+        try:
+            connection = await self._pool.acquire(timeout=ACQUIRE_S)
+        except DRIVER_ERRORS as problem:
+            raise translate(problem) from None
+        try:
+            yield connection
+        except (asyncio.CancelledError, CommitLost):
+            _close(connection)  # in the middle of something: PostgreSQL undoes what was begun
+            raise
+        except DRIVER_ERRORS as problem:
+            if kind(problem) is Kind.LOST:
+                _close(connection)
+            raise
+        finally:
+            await _undo(connection)
+            await self._pool.release(connection)
+
+    async def close(self) -> None:
+        """Close every connection, those in use within a few seconds."""
+        try:
+            async with asyncio.timeout(ACQUIRE_S):
+                await self._pool.close()
+        except TimeoutError:
+            self._pool.terminate()
+
+
+class PostgresDatabase(Database):
+    """One database of PostgreSQL, or of what speaks like it."""
+
+    def __init__(self, pool: Pool, revision: str, writers: int) -> None:
+        self.revision = revision
+        self._pool = pool
+        self._compile = Compiler(StatementDialect())  # type: ignore[no-untyped-call]
+        self._writer = Writer(
+            pool.connection, lambda connection: PostgresTransaction(connection, self._compile), writers
+        )
+        self._closed = False
+
+    @classmethod
+    async def connect(cls, url: str, connections: int) -> Self:
+        """Connect to a database whose schema fits this version.
+
+        Raises:
+            StartupError: one sentence: it can't be reached, refuses us, or must be migrated first.
+        """
+        revision = await postgres_schema.check(url)
+        pool = await Pool.open(url, connections)
+        # Half of the connections write: the others are left to readers, whom a queue of writes must not shut out.
+        return cls(pool, revision, max(1, connections // 2))
+
+    async def read(self, work: Work[T], on_behalf_of: Scope) -> T:
+        """Run a unit of work that only reads, on one snapshot; as `Database.read`."""
+        begin = begin_with(_BEGIN_READ, setting(on_behalf_of))
+        for tries_left in reversed(range(READ_TRIES)):
+            try:
+                async with self._pool.connection() as connection:
+                    return await self._read(connection, begin, work)
+            except DRIVER_ERRORS as problem:
+                if not tries_left or kind(problem) not in {Kind.LOST, Kind.CONFLICT}:
+                    raise translate(problem) from None
+        raise DatabaseUnavailable("The database can't be reached now.", retry_after=2)  # READ_TRIES is none
+
+    async def _read(self, connection: Any, begin: str, work: Work[T]) -> T:
+        await connection.execute(begin)
+        result = await work(PostgresTransaction(connection, self._compile))
+        await connection.execute("COMMIT")
+        return result
+
+    async def write(self, work: Work[T], on_behalf_of: Scope) -> T:
+        """Run a unit of work and return its result after the commit; as `Database.write`."""
+        if self._closed:
+            raise DatabaseUnavailable("The server is stopping.", retry_after=5)
+        job = Job(work, setting(on_behalf_of))
+        self._writer.put(job)
+        # Shielded: a caller that goes away must not take back a change that is about to be committed.
+        result: T = await asyncio.shield(job.future)
+        return result
+
+    async def close(self) -> None:
+        """Finish what waits to be written, then close; as `Database.close`."""
+        if self._closed:
+            return
+        self._closed = True
+        await self._writer.close()
+        await self._pool.close()
+
+
+async def _nothing(_connection: Any) -> None:
+    """Take the place of the driver's reset."""
+
+
+async def _undo(connection: Any) -> None:
+    """Roll back what is open, or close the connection where that fails."""
+    try:
+        if not connection.is_closed() and connection.is_in_transaction():
+            await connection.execute("ROLLBACK", timeout=ROLLBACK_S)
+    except asyncpg.InterfaceError:
+        return  # whoever used it has closed it, which gave it back to the pool
+    except DRIVER_ERRORS:
+        _close(connection)
+
+
+def _close(connection: Any) -> None:
+    """Close a connection that may be closed already, at once and without a word to the other side."""
+    with contextlib.suppress(asyncpg.InterfaceError):  # it is: then the pool has it back
+        connection.terminate()
