@@ -47,6 +47,8 @@ class FakeServer:
         parts = urlsplit(call.path)
         path = parts.path.removeprefix(API_PREFIX)
         query = {name: values[0] for name, values in parse_qs(parts.query).items()}
+        if path == "/auth/profile":
+            return _json(200, {"success": True, "id": "user_fake", "profile": {"id": "user_fake", "email": None}})
         if path == "/models":
             data = [{"id": name, "provider": provider} for provider, names in self.models.items() for name in names]
             return _json(200, {"success": True, "models": self.models, "data": data})

@@ -71,7 +71,7 @@ class FakeMesh:
     def __init__(self) -> None:
         self.url = f"http://127.0.0.1:1/fake-{next(_numbers)}"
         self.calls: list[Call] = []
-        self._scripts: list[_Script] = []
+        self._scripts: list[tuple[bool, _Script]] = []  # whether for chats only
         self._server = FakeServer()
 
     # --- what it answers ---
@@ -120,7 +120,11 @@ class FakeMesh:
             "finish_reason": finish_reason or ("tool_calls" if calls else "stop"),
         }
         told = {"provider": provider, "usage": usage, "cost_usd": cost_usd, "warnings": list(warnings)}
-        self._scripts.append(lambda call: _chat(call, said, {**told, "model": model or call.json.get("model")}))
+
+        def script(call: Call) -> Reply:
+            return _chat(call, said, {**told, "model": model or call.json.get("model")})
+
+        self._scripts.append((True, script))
 
     def stream(self, *pieces: str, truncated: bool = False, fault: Fault | None = None) -> None:
         """Let the next chat have a stream of these pieces.
@@ -137,7 +141,7 @@ class FakeMesh:
             chunks = stream_answer(said, {**told, "model": call.json.get("model")}, truncated=truncated or bool(fault))
             return _streamed(chunks, fault)
 
-        self._scripts.append(script)
+        self._scripts.append((True, script))
 
     def fail(
         self, code: str, message: str = "It failed.", *, status: int | None = None, retry_after: float | None = None
@@ -162,7 +166,7 @@ class FakeMesh:
         """Let the next request have this reply, whatever it asks: bytes as they are, everything else as JSON."""
         content = body if isinstance(body, bytes) else msgspec.json.encode(body)
         given = {name.lower(): value for name, value in (headers or {}).items()}
-        self._scripts.append(lambda _call: Reply(status, dict(given), content))
+        self._scripts.append((False, lambda _call: Reply(status, dict(given), content)))
 
     def fault(self, kind: Fault) -> None:
         """Let the next request have no reply: `connect`: nothing was sent; `broken`: it may have been; `timeout`."""
@@ -170,7 +174,7 @@ class FakeMesh:
         def script(_call: Call) -> Reply:
             raise TransportFailure(kind)
 
-        self._scripts.append(script)
+        self._scripts.append((False, script))
 
     def on_chat(self, answer: Callable[[Call], str]) -> None:
         """Let a function answer every chat for which nothing is scripted; it is given the `Call`."""
@@ -212,9 +216,10 @@ class FakeMesh:
         parts = urlsplit(request.url.removeprefix(self.url))
         call = Call(request.method, parts.path + (f"?{parts.query}" if parts.query else ""), headers, body)
         self.calls.append(call)
-        if self._scripts:
-            return self._scripts.pop(0)(call)
-        if call.path.endswith(("/chat/completions", "/mesh/chat")):
+        chat = call.path.endswith(("/chat/completions", "/mesh/chat"))
+        if self._scripts and (chat or not self._scripts[0][0]):
+            return self._scripts.pop(0)[1](call)
+        if chat:
             return _chat(call, *self._server.chat(call))
         return self._server.serve(call)
 

@@ -124,3 +124,11 @@ def test_after_it_nothing_is_left(monkeypatch):
     with FakeMesh().installed():
         assert client.HTTPTransport is not before[0]
     assert (client.HTTPTransport, _module._client) == before
+
+
+def test_an_answer_waits_for_a_chat(fake):
+    fake.answer("for the chat")
+    client = fake.client()
+    assert client.get_models().success
+    assert client.get_key("a") is None
+    assert str(client.chat("a")) == "for the chat"

@@ -14,6 +14,7 @@ import pytest
 import mesh
 from mesh import MeshClient
 from mesh._fake_server import chat_answer
+from mesh._send import config_of
 
 ROOT = Path(__file__).resolve().parents[4]
 PAGE = ROOT / "docs/reference/readme-conformance.md"
@@ -60,7 +61,7 @@ def test_quick_start_client(client, fake_mesh):
 def test_direct_token(fake_mesh):
     client = MeshClient(auth_token="your_token")
     assert client.chat("Hi").success
-    assert client._found.token.reveal() == "your_token"
+    assert config_of(client._found).token.reveal() == "your_token"
 
 
 # --- keys ---
