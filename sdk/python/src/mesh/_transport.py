@@ -24,6 +24,7 @@ from pyreqwest.exceptions import (
 
 from mesh._certificates import Verify, certificates
 from mesh._interrupt import Helper, Pump
+from mesh._native import built, headers_of
 
 CONNECT_S = 5.0
 #: Clients kept for different idle limits; calls mostly use one.
@@ -179,22 +180,6 @@ def _check_process() -> None:
         raise TransportFailure("forked")
 
 
-def _built(client: Any, request: WireRequest) -> Any:
-    builder = client.request(request.method, request.url)
-    for name, value in request.headers:
-        builder = builder.header(name, value, is_sensitive=name == "authorization")
-    if request.body is not None:
-        builder = builder.body_bytes(request.body)
-    if not request.streamed:  # read as a whole in one native call: that costs a third less than piece by piece
-        return builder.timeout(timedelta(seconds=request.timeout)).build()
-    # Without a limit of 0 the library would wait for the first 64 KiB of a stream before it hands anything on.
-    return builder.streamed_read_buffer_limit(0).build_streamed()
-
-
-def _headers(response: Any) -> dict[str, str]:
-    return {name.lower(): value for name, value in response.headers.items()}
-
-
 class HTTPTransport:
     """The default for `MeshClient`: HTTP/1.1 with kept connections, TLS by the system's trust store, proxies.
 
@@ -226,15 +211,15 @@ class HTTPTransport:
 
     def _exchange(self, client: SyncClient, request: WireRequest) -> Reply:
         try:
-            sending = _built(client, request)
+            sending = built(client, request)
             if not request.streamed:
                 response = sending.send()
-                return Reply(response.status, _headers(response), bytes(response.bytes()))
+                return Reply(response.status, headers_of(response), bytes(response.bytes()))
             response = sending.__enter__()
         except PyreqwestError as problem:
             raise _failure(problem) from None
         body = _SyncPieces(sending, response)
-        reply = Reply(response.status, _headers(response))
+        reply = Reply(response.status, headers_of(response))
         if reply.status == 200:
             reply.stream = body
             return reply
@@ -343,15 +328,15 @@ class AsyncHTTPTransport:
     async def send(self, request: WireRequest) -> Reply:
         """Send one request."""
         try:
-            sending = _built(self._client(request), request)
+            sending = built(self._client(request), request)
             if not request.streamed:
                 response = await sending.send()
-                return Reply(response.status, _headers(response), bytes(await response.bytes()))
+                return Reply(response.status, headers_of(response), bytes(await response.bytes()))
             response = await sending.__aenter__()
         except PyreqwestError as problem:
             raise _failure(problem) from None
         body = _AsyncPieces(sending, response)
-        reply = Reply(response.status, _headers(response))
+        reply = Reply(response.status, headers_of(response))
         if reply.status == 200:
             reply.stream = body
             return reply
