@@ -36,7 +36,7 @@ class Rounds:
         self._most = most
         self._answers: list[ChatResult] = []
         self._given = {
-            (one.get("function") or one).get("name") for one in body.get("tools", ()) if isinstance(one, Mapping)
+            str((one.get("function") or one).get("name")) for one in body.get("tools", ()) if isinstance(one, Mapping)
         } - tools.keys()
         self.messages: list[Any] = list(body["messages"])
         self.results: list[ToolResult] = []
@@ -47,14 +47,15 @@ class Rounds:
         Where one of them is for a tool that the caller runs, none is made: the caller has all of them.
         """
         self._answers.append(answer)
-        asked = answer.tool_calls if answer.get("success") else []
-        names = [_function(call).get("name") for call in asked]
+        told: Any = answer.tool_calls if answer.get("success") else []
+        asked = [call for call in told if isinstance(call, Mapping)]
+        names = [str(_function(call).get("name") or "") for call in asked]
         if not asked or not self._left or any(name in self._given for name in names):
             return []
         self._left -= 1
         self.messages.append(_said(answer))
         return [
-            ToolCall(id=str(call.get("id") or ""), name=str(name or ""), arguments=_arguments(_function(call)))
+            ToolCall(id=str(call.get("id") or ""), name=name, arguments=_arguments(_function(call)))
             for call, name in zip(asked, names, strict=True)
         ]
 
@@ -128,7 +129,7 @@ class Rounds:
         return answer
 
     def _asks_the_caller(self, answer: ChatResult) -> bool:
-        return any(_function(call).get("name") in self._given for call in answer.tool_calls)
+        return any(str(_function(call).get("name")) in self._given for call in answer.tool_calls)
 
 
 def total(spent: list[Usage]) -> Usage:

@@ -362,3 +362,18 @@ def test_the_original_body_comes_after_the_tools(client, fake):
     body = client.chat("?", tools=[weather], original_response=True)
     assert body["choices"][0]["message"]["content"] == "Done"
     assert "cost_usd" not in body
+
+
+@pytest.mark.parametrize(
+    "calls", [[None], ["f"], [{"id": 5, "function": None}], [{"function": {"name": ["weather"]}}], {"a": 1}]
+)
+def test_calls_that_are_none_do_no_harm(client, fake, calls):
+    message = {"role": "assistant", "content": "Hm", "tool_calls": calls}
+    choice = {"index": 0, "message": message, "finish_reason": "tool_calls"}
+    fake.reply(
+        200, {"model": "m", "provider": "p", "choices": [choice], "usage": {"prompt_tokens": "many"}, "cost_usd": "?"}
+    )
+    answer = client.chat("?", tools=[weather])
+    assert answer.success
+    assert answer.usage.cost_usd is None
+    assert all(result.error for result in answer.tool_results)
