@@ -13,6 +13,7 @@ from mesh_server.accounts.models import Principal
 from mesh_server.accounts.service import Accounts
 from mesh_server.app import Services
 from mesh_server.db.engine import Database
+from mesh_server.proofs.roots import create_root
 from mesh_server.settings import Settings, load
 from mesh_server.vault.crypto import create_master_key
 from mesh_server.vault.keyring import Keyring
@@ -160,6 +161,8 @@ def settings_in(folder: Path, **environment: str) -> Settings:
     create = folder / "master.key"
     if not create.exists():
         create_master_key(create)
+    if not (folder / "zkp.root").exists():
+        create_root(folder / "zkp.root")
     return load({}, {"MESH_DATA_DIR": str(folder), "MESH_CONFIG": "", **environment})
 
 

@@ -1,6 +1,6 @@
-"""Addresses in the configuration: what may be one, and which reach this machine only."""
+"""Addresses: which may stand in the configuration, which reach this machine only, which count as one caller's."""
 
-from ipaddress import ip_address
+from ipaddress import IPv6Address, ip_address
 from urllib.parse import urlsplit
 
 from mesh_server.errors import StartupError
@@ -33,3 +33,18 @@ def is_loopback(host: str) -> bool:
         return ip_address(host.strip("[]")).is_loopback
     except ValueError:
         return False
+
+
+def network_of(address: str) -> str:
+    """Return what counts as one caller's address: of IPv6 the /64, for whoever has one address there has them all.
+
+    Empty for what is no address.
+    """
+    try:
+        parsed = ip_address(address)
+    except ValueError:
+        return ""
+    if not isinstance(parsed, IPv6Address) or parsed.is_loopback:
+        return str(parsed)
+    mapped = parsed.ipv4_mapped
+    return str(mapped) if mapped else str(IPv6Address(int(parsed) >> 64 << 64))

@@ -25,10 +25,15 @@ from mesh_server.db.engine import Database
 from mesh_server.errors import MeshError
 from mesh_server.guard import Guard
 from mesh_server.operations import Operations
+from mesh_server.proofs import legacy
+from mesh_server.proofs import routes as proof_routes
+from mesh_server.proofs.roots import Roots
+from mesh_server.proofs.service import Proofs
 from mesh_server.settings import Settings
 from mesh_server.vault import routes as vault_routes
 from mesh_server.vault.keyring import Keyring
 from mesh_server.vault.service import Vault
+from mesh_server.vault.verifiers import Verifiers
 
 #: Seconds between two looks for deletions whose window has passed.
 PURGE_S = 3600.0
@@ -39,9 +44,10 @@ _log = structlog.get_logger("mesh.app")
 class Background:
     """What runs beside the requests: forgetting what was taken away, and removing what was deleted long ago."""
 
-    def __init__(self, changes: Changes, vault: Vault) -> None:
+    def __init__(self, changes: Changes, vault: Vault, proofs: Proofs) -> None:
         self.changes = changes
         self._vault = vault
+        self._proofs = proofs
         self._purging: asyncio.Task[None] | None = None
 
     async def start(self) -> None:
@@ -62,6 +68,7 @@ class Background:
         while True:
             try:
                 removed = await self._vault.purge()
+                await self._proofs.purge()
             except MeshError as problem:
                 _log.warning("expired deletions can't be removed now", code=problem.code)
             else:
@@ -78,6 +85,8 @@ class Services:
     database: Database
     accounts: Accounts
     exchange: Exchange
+    keyring: Keyring
+    proofs: Proofs
     vault: Vault
     chat: Chat
     background: Background
@@ -87,23 +96,25 @@ class Services:
         """Open the database, try the master key on it, and build the services.
 
         Raises:
-            StartupError: one sentence that says what is wrong with the data folder, the database or the key.
+            StartupError: one sentence that says what is wrong with the data folder, the database or a key.
         """
         keyring = Keyring.load(settings.master_key, settings.master_key_file)
+        roots = Roots.load(settings.zkp_root, settings.zkp_root_file)
         database = await Database.open(settings.database_url, connections=settings.database_connections)
         try:
             await keyring.check(database)
             issuers = Issuers(settings.issuers, leeway_s=settings.oidc_leeway_s)
             accounts = Accounts(database, keyring.hasher("api-tokens"), issuers)
             exchange = Exchange(issuers, keyring.hasher("login-pkce"))
-            vault = Vault(database, keyring)
+            proofs = Proofs(database, roots, settings.server_id, settings.zkp_rates)
+            vault = Vault(database, keyring, Verifiers(proofs.value_changed, proofs.provable))
             chat = Chat(settings.providers, settings.local, vault)
-            background = Background(Changes(database), vault)
+            background = Background(Changes(database), vault, proofs)
             background.changes.on_change(accounts.forget)
         except BaseException:
             await database.close()
             raise
-        return cls(settings, database, accounts, exchange, vault, chat, background)
+        return cls(settings, database, accounts, exchange, keyring, proofs, vault, chat, background)
 
     async def close(self) -> None:
         """Stop the local model, then close the database: what was begun is finished."""
@@ -124,6 +135,8 @@ class Services:
             *account_routes.endpoints(self.accounts),
             *login_routes.endpoints(self.exchange),
             *vault_routes.endpoints(self.vault),
+            *proof_routes.endpoints(self.proofs, self.keyring.hasher("proof-addresses")),
+            *legacy.endpoints(),
             *chat_routes.endpoints(self.chat),
             *beside,
         ]

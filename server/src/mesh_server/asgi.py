@@ -98,6 +98,18 @@ class Request:
             raise InvalidRequest("A query parameter is given twice.")
         return parameters
 
+    def parameters(self, *names: str) -> dict[str, str]:
+        """Return the query; a parameter that the endpoint does not know is refused, for it may be a typing error.
+
+        Raises:
+            InvalidRequest: if one is unknown, given twice, or not UTF-8.
+        """
+        query = self.query()
+        unknown = sorted(query.keys() - set(names))
+        if unknown:
+            raise InvalidRequest(f"There is no parameter {unknown[0]!r} here; there are {', '.join(names)}.")
+        return query
+
     async def body(self, limit: int = MAX_BODY_BYTES) -> bytes:
         """Return the whole body.
 

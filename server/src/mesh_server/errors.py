@@ -210,7 +210,7 @@ class LoginRefused(MeshError):
 
 
 class RateLimited(MeshError):
-    """Too many requests from one address."""
+    """Too many requests of one kind, from one address, by one account or for one object."""
 
     code = "rate_limited"
 
@@ -255,6 +255,42 @@ class KeyTooLarge(MeshError):
     """The value is over the limit."""
 
     code = "key_too_large"
+
+
+class ServerIdentityMismatch(MeshError):
+    """The client means another server than this one; nothing was looked at."""
+
+    code = "server_identity_mismatch"
+
+
+class RecordExists(MeshError):
+    """Something is enrolled under this name already."""
+
+    code = "record_exists"
+
+
+class RecordSuperseded(MeshError):
+    """The record changed while an enrolment was under way."""
+
+    code = "record_superseded"
+
+
+class RecordNotFound(MeshError):
+    """Nothing is enrolled under this name for this principal."""
+
+    code = "record_not_found"
+
+
+class ChallengeUnusable(MeshError):
+    """A challenge or an enrolment that is unknown, expired, used, or another login's: they look the same."""
+
+    code = "challenge_unusable"
+
+
+class ProtocolUpgradeRequired(MeshError):
+    """An endpoint of a protocol that this server does not speak any more."""
+
+    code = "protocol_upgrade_required"
 
 
 class ModelNotFound(MeshError):

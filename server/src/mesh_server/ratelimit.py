@@ -1,8 +1,8 @@
 """A limit on how often one address may ask, for endpoints that nobody has to log in for."""
 
 import time
-from ipaddress import IPv6Address, ip_address
 
+from mesh_server.addresses import network_of
 from mesh_server.errors import RateLimited
 
 #: Addresses that are remembered.
@@ -29,7 +29,7 @@ class AddressLimit:
             RateLimited: with the seconds until the next one may come.
         """
         now = time.monotonic()
-        key = _network(address)
+        key = network_of(address) or address
         moment = max(self._full_at.get(key, now), now) + self._every_s
         wait = moment - now - self._burst * self._every_s
         if wait > 0:
@@ -39,14 +39,3 @@ class AddressLimit:
         if len(self._full_at) >= _MOST_ADDRESSES and key not in self._full_at:
             del self._full_at[next(iter(self._full_at))]  # the one that has been known for longest
         self._full_at[key] = moment
-
-
-def _network(address: str) -> str:
-    """Return what counts as one address: of IPv6 the /64, since whoever has one address there has them all."""
-    try:
-        parsed = ip_address(address)
-    except ValueError:
-        return address
-    if isinstance(parsed, IPv6Address) and not parsed.is_loopback:
-        return str(IPv6Address(int(parsed) >> 64 << 64))
-    return str(parsed)

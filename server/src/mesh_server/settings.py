@@ -19,6 +19,8 @@ from mesh_server.addresses import check_url, host_of, is_loopback
 from mesh_server.chat.models import LocalSettings, Provider
 from mesh_server.db.engine import CONNECTIONS
 from mesh_server.errors import StartupError
+from mesh_server.proofs.models import Rates
+from mesh_server.proofs.settings import rates
 from mesh_server.telemetry import LEVELS, LogFormat
 
 CONFIG_FILE = "mesh-server.toml"
@@ -66,6 +68,10 @@ class ConfigFile(msgspec.Struct, forbid_unknown_fields=True, kw_only=True):
     workers: int | None = None
     data_dir: str | None = None
     master_key_file: str | None = None
+    zkp_root_file: str | None = None
+    zkp_record_limit: str | None = None
+    zkp_user_limit: str | None = None
+    zkp_address_limit: str | None = None
     server_id: str | None = None
     trusted_proxies: list[str] | None = None
     allowed_hosts: list[str] | None = None
@@ -87,6 +93,7 @@ class Settings:
         database_connections: to PostgreSQL, for each worker at the most.
         workers: processes that serve.
         master_key: as given in the environment; None where `master_key_file` holds it.
+        zkp_root: as given in the environment; None where `zkp_root_file` holds it.
         local: the model on this machine; None where `[local] base_url` puts another server in its place.
         tls: certificate and key files, None for plain HTTP.
         issuers: who may log people in; the first is the one that clients are told.
@@ -102,6 +109,9 @@ class Settings:
     data_dir: Path
     master_key: str | None = field(repr=False)
     master_key_file: Path
+    zkp_root: str | None = field(repr=False)
+    zkp_root_file: Path
+    zkp_rates: Rates
     server_id: str
     trusted_proxies: tuple[str, ...]
     allowed_hosts: frozenset[str]
@@ -203,6 +213,9 @@ def load(flags: Mapping[str, object] | None = None, environment: Mapping[str, st
         data_dir=data_dir,
         master_key=environment.get("MESH_MASTER_KEY") or None,
         master_key_file=Path(sources.text("master_key_file") or data_dir / "master.key"),
+        zkp_root=environment.get("MESH_ZKP_ROOT") or None,
+        zkp_root_file=Path(sources.text("zkp_root_file") or data_dir / "zkp.root"),
+        zkp_rates=rates(sources.text),
         server_id=sources.text("server_id") or f"mesh:{public_host.strip('[]')}",
         trusted_proxies=sources.words("trusted_proxies"),
         allowed_hosts=frozenset({*LOOPBACK_NAMES, public_host, *(h.lower() for h in sources.words("allowed_hosts"))}),

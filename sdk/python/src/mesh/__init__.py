@@ -20,6 +20,8 @@ if TYPE_CHECKING:
         list_keys,
         restore_key,
         store_key,
+        store_key_zkp,
+        verify_key,
     )
     from mesh._stream import AsyncStream, Stream
     from mesh.async_client import AsyncMeshClient
@@ -52,11 +54,13 @@ if TYPE_CHECKING:
         ToolResultEvent,
         UsageEvent,
     )
+    from mesh.keys.zkp import Ksf
     from mesh.results import (
         Budget,
         ChatChunk,
         ChatResult,
         DeletedKey,
+        EnrolledKey,
         Member,
         ModelList,
         ParsedResult,
@@ -64,6 +68,7 @@ if TYPE_CHECKING:
         StoredKey,
         Usage,
         UsageReport,
+        VerifiedKey,
     )
 
 else:  # a type checker takes it for a promise that every name is there
@@ -92,6 +97,9 @@ _HOME = {
     "Usage": "results",
     "StoredKey": "results",
     "DeletedKey": "results",
+    "EnrolledKey": "results",
+    "VerifiedKey": "results",
+    "Ksf": "keys.zkp",
     "MeshError": "errors",
     "AuthenticationError": "errors",
     "LoginFailed": "errors",
@@ -134,6 +142,8 @@ _HOME = {
     "list_keys": "_module",
     "delete_key": "_module",
     "restore_key": "_module",
+    "store_key_zkp": "_module",
+    "verify_key": "_module",
 }
 
 __all__ = [
@@ -152,8 +162,10 @@ __all__ = [
     "DeadlineExceeded",
     "DeletedKey",
     "EndEvent",
+    "EnrolledKey",
     "Event",
     "InvalidRequest",
+    "Ksf",
     "LoginFailed",
     "Member",
     "MeshClient",
@@ -181,6 +193,7 @@ __all__ = [
     "Usage",
     "UsageEvent",
     "UsageReport",
+    "VerifiedKey",
     "__version__",
     "chat",
     "delete_key",
@@ -190,7 +203,9 @@ __all__ = [
     "list_keys",
     "restore_key",
     "store_key",
+    "store_key_zkp",
     "tool",
+    "verify_key",
 ]
 
 

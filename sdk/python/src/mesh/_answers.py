@@ -26,7 +26,7 @@ def read(reply: Reply) -> dict[str, Any]:
     try:
         return _decoder.decode(reply.body)
     except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
-        raise _invalid(reply, "no JSON object") from None
+        raise invalid(reply, "no JSON object") from None
 
 
 def failure(reply: Reply) -> MeshError:
@@ -38,7 +38,7 @@ def failure(reply: Reply) -> MeshError:
         body = {}
     error = body.get("error")
     if not isinstance(error, dict) or not isinstance(error.get("code"), str):
-        return _invalid(reply, f"status {reply.status}")
+        return invalid(reply, f"status {reply.status}")
     return told(error, reply.status, body.get("request_id") or request_id, retry_after=reply.headers.get("retry-after"))
 
 
@@ -93,7 +93,7 @@ def chat_result(body: dict[str, Any], *, status: int, request_id: str | None) ->
             raw=body,
         )
     except (KeyError, IndexError, TypeError, AttributeError):
-        raise _invalid(Reply(status, {"x-request-id": request_id or ""}), "something that is no chat") from None
+        raise invalid(Reply(status, {"x-request-id": request_id or ""}), "something that is no chat") from None
 
 
 def original(body: dict[str, Any]) -> dict[str, Any]:
@@ -135,7 +135,7 @@ def key_value(reply: Reply) -> str | bytes:
     try:
         return base64.b64decode(body["value_base64"], validate=True)
     except (KeyError, ValueError, TypeError):
-        raise _invalid(reply, "no value") from None
+        raise invalid(reply, "no value") from None
 
 
 def key_names(reply: Reply) -> tuple[list[str], str | None]:
@@ -144,10 +144,20 @@ def key_names(reply: Reply) -> tuple[list[str], str | None]:
     try:
         return [str(key["name"]) for key in body["keys"]], body.get("next_cursor")
     except (KeyError, TypeError):
-        raise _invalid(reply, "no list of keys") from None
+        raise invalid(reply, "no list of keys") from None
 
 
-def _invalid(reply: Reply, what: str) -> MeshError:
+def record_names(reply: Reply) -> tuple[list[str], str | None]:
+    """Return the names of a page of enrolled values, and the name after which the next one begins."""
+    body = read(reply)
+    try:
+        return [str(record["name"]) for record in body["records"]], body.get("next_after")
+    except (KeyError, TypeError):
+        raise invalid(reply, "no list of records") from None
+
+
+def invalid(reply: Reply, what: str) -> MeshError:
+    """Return the error of a reply that is not what a Mesh server answers."""
     return error_class("answer_invalid")(
         f"The server answered with {what}, as a Mesh server does not.",
         code="answer_invalid",

@@ -6,6 +6,7 @@ from collections.abc import Callable, Mapping
 from typing import TYPE_CHECKING, Any
 
 from mesh import _answers, _config, _debug, _operations, _otel, _requests
+from mesh._account import Account
 from mesh._chat.call import ChatCall, check_texts, prepare
 from mesh._defaults import Defaults
 from mesh._plan import Plan
@@ -53,6 +54,7 @@ class BaseClient:
         self._strict_models = strict_models
         self._defaults = Defaults()
         self._known = _operations.Known()
+        self._account = Account()
         self._registration = Registration()
         env = os.environ
         ports = callback_ports(env)

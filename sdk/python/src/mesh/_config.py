@@ -30,6 +30,7 @@ class Profile:
     default_provider: str | None = None
     default_model: str | None = None
     token_file: Path | None = None
+    server_id: str | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -155,12 +156,13 @@ def _profile(name: str | None, env: Mapping[str, str]) -> Profile:
     table = profiles.get(named) if isinstance(profiles, dict) else None
     if not isinstance(table, dict):
         raise local_error("profile_invalid", f"{path} has no profile {named!r}.")
-    for entry in ("server_url", "default_provider", "default_model", "token_file"):
+    for entry in ("server_url", "server_id", "default_provider", "default_model", "token_file"):
         if not isinstance(table.get(entry, ""), str):
             raise local_error("profile_invalid", f"In {path}, `{entry}` of the profile {named!r} is not text.")
     token_file = table.get("token_file")
     return Profile(
         server_url=table.get("server_url"),
+        server_id=table.get("server_id"),
         default_provider=table.get("default_provider"),
         default_model=table.get("default_model"),
         token_file=path.parent / token_file if token_file else None,
@@ -194,6 +196,17 @@ def profile_token(profile: Profile, url: str) -> Secret | None:
             "profile_invalid", f"{profile.token_file} can't be read ({type(problem).__name__})."
         ) from None
     return Secret(text) if text else None
+
+
+def server_id(config: Config) -> str:
+    """Return the identity of the server in proofs: the profile's, if it is the profile's server; else from its host.
+
+    Never from an answer: whoever answers could say anything.
+    """
+    profile = config.profile
+    if profile.server_id and profile.server_url and origin(profile.server_url) == origin(config.server_url):
+        return profile.server_id
+    return f"mesh:{urlsplit(config.server_url).hostname}"
 
 
 def origin(url: str) -> tuple[str, str | None, int | None]:

@@ -4,6 +4,7 @@ import threading
 from typing import TYPE_CHECKING, Any
 
 from mesh.client import MeshClient
+from mesh.results import EnrolledKey, VerifiedKey
 
 _lock = threading.Lock()
 _client: MeshClient | None = None
@@ -20,7 +21,38 @@ def _shared() -> MeshClient:
         return _client
 
 
+def store_key_zkp(
+    key_name: str,
+    key_value: str | bytes,
+    user_id: str | None = None,
+    *,
+    ksf: "Ksf | None" = None,
+    high_entropy: bool = False,
+    overwrite: bool = False,
+) -> EnrolledKey:
+    """Enrol a value, so that `verify_key` can tell whether somebody has it: see `MeshClient.store_key_zkp`."""
+    return _shared().store_key_zkp(
+        key_name=key_name,
+        key_value=key_value,
+        user_id=user_id,
+        ksf=ksf,
+        high_entropy=high_entropy,
+        overwrite=overwrite,
+    )
+
+
+def verify_key(key_name: str, key_value: str | bytes, user_id: str | None = None) -> VerifiedKey:
+    """Prove that you have the value which is enrolled under a name: see `MeshClient.verify_key`."""
+    return _shared().verify_key(key_name=key_name, key_value=key_value, user_id=user_id)
+
+
+for _function in (store_key_zkp, verify_key):
+    _function.__module__ = "mesh"
+
+
 if TYPE_CHECKING:
+    from mesh.keys.zkp import Ksf
+
     _typed = MeshClient()
     chat = _typed.chat
     store_key = _typed.store_key

@@ -61,9 +61,11 @@ def open_stream(
     return reply
 
 
-def store_key(found: Found, name: str, value: str | bytes, arguments: KeyArguments) -> Plan[StoredKey]:
-    """Store a key."""
-    request = _requests.store_key(
+def store_request(
+    name: str, value: str | bytes, arguments: KeyArguments, *, provable: str | None = None
+) -> _requests.Request:
+    """Return the request that stores a key."""
+    return _requests.store_key(
         name,
         value,
         user_id=arguments.user_id,
@@ -72,7 +74,15 @@ def store_key(found: Found, name: str, value: str | bytes, arguments: KeyArgumen
         expires_at=arguments.expires_at,
         if_rev=arguments.if_rev,
         if_absent=arguments.if_absent,
+        provable=provable,
     )
+
+
+def store_key(
+    found: Found, name: str, value: str | bytes, arguments: KeyArguments, *, provable: str | None = None
+) -> Plan[StoredKey]:
+    """Store a key; `provable` names the enrolment that is of this value."""
+    request = store_request(name, value, arguments, provable=provable)
     return _answers.stored_key((yield from reach(found, request, None)))
 
 
@@ -96,6 +106,18 @@ def list_keys(found: Found, user_id: str | None, prefix: str | None, tag: tuple[
         page, cursor = _answers.key_names((yield from reach(found, request, None)))
         names += page
         if not cursor:
+            return names
+
+
+def list_provable_keys(found: Found, user_id: str | None) -> Plan[list[str]]:
+    """List the names that can be verified, page after page."""
+    names: list[str] = []
+    after: str | None = None
+    while True:
+        request = _requests.list_records(user_id=user_id, after=after)
+        page, after = _answers.record_names((yield from reach(found, request, None)))
+        names += page
+        if not after:
             return names
 
 

@@ -135,6 +135,7 @@ def store_key(
     expires_at: datetime | None,
     if_rev: int | None,
     if_absent: bool,
+    provable: str | None = None,
 ) -> Request:
     """Return the request that stores a key.
 
@@ -148,7 +149,7 @@ def store_key(
         raise TypeError(
             "expires_at must be a datetime with a time zone, such as datetime.now(UTC) + timedelta(days=90)"
         )
-    described = {"tags": tags, "note": note, "expires_at": expires_at}
+    described = {"tags": tags, "note": note, "expires_at": expires_at, "provable": provable}
     body |= {member: given for member, given in described.items() if given is not None}
     headers: list[tuple[str, str]] = []
     if if_rev is not None:
@@ -165,19 +166,27 @@ def store_key(
 
 
 def _value(value: str | bytes) -> dict[str, Any]:
+    content = value_bytes(value)
+    return {"value": value} if isinstance(value, str) else {"value_base64": content}  # bytes are base64 to msgspec
+
+
+def value_bytes(value: str | bytes) -> bytes:
+    """Return the bytes of a value: of text its UTF-8.
+
+    Raises:
+        TypeError, ValueError: if it can't be one; never with the value in the message.
+    """
     if isinstance(value, str):
-        size = len(_utf8(value, "key_value"))
-        body: dict[str, Any] = {"value": value}
+        content = _utf8(value, "key_value")
     elif isinstance(value, bytes | bytearray | memoryview):
-        size = len(bytes(value))
-        body = {"value_base64": bytes(value)}  # bytes are base64 to msgspec
+        content = bytes(value)
     else:
         raise TypeError(f"key_value must be str or bytes, not {type(value).__name__}")
-    if not size:
+    if not content:
         raise ValueError("key_value is empty; to take a key away, use delete_key")
-    if size > MAX_KEY_VALUE_BYTES:
-        raise ValueError(f"key_value has {size} bytes; the limit is {MAX_KEY_VALUE_BYTES}")
-    return body
+    if len(content) > MAX_KEY_VALUE_BYTES:
+        raise ValueError(f"key_value has {len(content)} bytes; the limit is {MAX_KEY_VALUE_BYTES}")
+    return content
 
 
 def get_key(name: str, *, user_id: str | None) -> Request:
@@ -207,6 +216,14 @@ def list_keys(*, user_id: str | None, prefix: str | None, tag: tuple[str, str] |
         query["tag"] = f"{name}:{value}"
     shown = urlencode({name: value for name, value in query.items() if value})
     path = f"{API_PREFIX}/keys"
+    return Request(method="GET", route=path, path=f"{path}?{shown}" if shown else path)
+
+
+def list_records(*, user_id: str | None, after: str | None) -> Request:
+    """Return the request for a page of the names that can be verified."""
+    query = {"user_id": _namespace(user_id), "after": after}
+    shown = urlencode({name: value for name, value in query.items() if value})
+    path = f"{API_PREFIX}/zkp/records"
     return Request(method="GET", route=path, path=f"{path}?{shown}" if shown else path)
 
 
@@ -264,7 +281,12 @@ def _check_kind(options: Mapping[str, Any], name: str, *kinds: type) -> None:
         raise TypeError(f"{name} must be {' or '.join(kind.__name__ for kind in kinds)}, not {type(value).__name__}")
 
 
-def _key_path(name: str, user_id: str | None, after: str = "") -> str:
+def check_names(name: str, user_id: str | None) -> str:
+    """Refuse a name that can't be one, and return the namespace.
+
+    Raises:
+        TypeError, ValueError: naming the argument and its limit.
+    """
     if not isinstance(name, str):
         raise TypeError(f"key_name must be a str, not {type(name).__name__}")
     size = len(_utf8(name, "key_name"))
@@ -274,8 +296,12 @@ def _key_path(name: str, user_id: str | None, after: str = "") -> str:
         raise ValueError(f"key_name has {size} bytes; the limit is {MAX_KEY_NAME_BYTES}")
     if name in {".", ".."}:
         raise ValueError(f"key_name can't be {name!r}: in a path it means another place, however it is encoded")
+    return _namespace(user_id)
+
+
+def _key_path(name: str, user_id: str | None, after: str = "") -> str:
+    namespace = check_names(name, user_id)
     segment = quote(name, safe="")
-    namespace = _namespace(user_id)
     query = f"?user_id={quote(namespace, safe='')}" if namespace else ""
     return f"{API_PREFIX}/keys/{segment}{after}{query}"
 

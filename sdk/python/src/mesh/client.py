@@ -12,13 +12,14 @@ from mesh._operations import KeyArguments
 from mesh._plan import Plan, drive
 from mesh._transport import HTTPTransport, SyncTransport
 from mesh.errors import MeshError
+from mesh.keys.methods import ProofMethods
 from mesh.results import DeletedKey, Result, StoredKey
 
 T = TypeVar("T")
 R = TypeVar("R", bound=Result)
 
 
-class MeshClient(SyncHelpers):
+class MeshClient(SyncHelpers, ProofMethods):
     """Talks to a Mesh server. Use it from as many threads as you like.
 
     Methods whose result is a mapping report failure in it: `success`, `error`, `troubleshooting`, `code`. Methods with
@@ -99,6 +100,7 @@ class MeshClient(SyncHelpers):
         expires_at: datetime | None = None,
         if_rev: int | None = None,
         if_absent: bool = False,
+        provable: bool = False,
     ) -> StoredKey:
         """Store a value under a name, as a new version where the name is there.
 
@@ -111,6 +113,8 @@ class MeshClient(SyncHelpers):
             expires_at: when it stops to be; with a time zone.
             if_rev: only if the key is at this `rev`.
             if_absent: only if there is no such key.
+            provable: enrol the value, too, so that `verify_key` can check it. Should that fail after the value was
+                stored, the result is the failure, and its `details` say so: `stored`, `version` and `rev`.
 
         Returns:
             What is known of the key then, or the failure.
@@ -119,6 +123,11 @@ class MeshClient(SyncHelpers):
             TypeError, ValueError: if the call is wrong; never with the value in the message.
         """
         arguments = KeyArguments(user_id, tags, note, expires_at, if_rev, if_absent)
+        if provable:
+            from mesh.keys import zkp  # noqa: PLC0415 - only a proof needs its arithmetic
+
+            plan = zkp.store_provable(self._found, self._account, key_name, key_value, arguments)
+            return self._report(plan, StoredKey)
         return self._report(_operations.store_key(self._found, key_name, key_value, arguments), StoredKey)
 
     def get_key(self, key_name: str, user_id: str | None = None) -> str | bytes | None:

@@ -144,6 +144,7 @@ _BY_CODE: dict[str, type[MeshError]] = {
     "all_endpoints_failed": ConnectionFailed,
     "registration_failed": AuthenticationError,
     "process_forked": ConfigurationError,
+    "proof_parameters_refused": ConnectionFailed,
 }
 _BY_TYPE: dict[str, type[MeshError]] = {
     "invalid_request_error": InvalidRequest,

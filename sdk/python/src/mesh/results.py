@@ -164,6 +164,29 @@ class StoredKey(Result):
     expires_at: str | None
 
 
+class EnrolledKey(Result):
+    """What is known of an enrolled value; never the value. `created_at` is RFC 3339 text."""
+
+    name: str
+    user_id: str | None
+    record_version: int
+    created_at: str
+
+
+class VerifiedKey(Result):
+    """Whether a value is the enrolled one.
+
+    Attributes:
+        verified: True only if the server checked a proof. False: another value, or nothing is enrolled.
+        warnings: what else should be known, one sentence each.
+    """
+
+    verified: bool
+    name: str
+    user_id: str | None
+    warnings: list[str]
+
+
 class DeletedKey(Result):
     """A deleted key, and until when `restore_key` brings it back; times are RFC 3339 text."""
 

@@ -122,6 +122,32 @@ CODES: dict[str, Code] = {
     "key_not_deleted": Code(409, _CONFLICT, ("The key is in use already: there is nothing to restore.",)),
     "revision_conflict": Code(412, _CONFLICT, ("Read the key again and repeat the change on what it is now.",)),
     "key_too_large": Code(413, _INVALID, ("A value may have at most 65,536 bytes.",)),
+    # Proofs
+    "server_identity_mismatch": Code(
+        400,
+        _INVALID,
+        (
+            "Use the server's address as the profile has it, or set `server_id` in the profile to the server's.",
+            "The operator sets it with MESH_SERVER_ID.",
+        ),
+    ),
+    "record_exists": Code(
+        409,
+        _CONFLICT,
+        ("Say overwrite=True to replace what is enrolled.", "Verify the key: it may be this one already."),
+    ),
+    "record_superseded": Code(
+        409, _CONFLICT, ("Another enrolment of this key, or a new value of it, came first: enrol again.",)
+    ),
+    "record_not_found": Code(404, _NOT_FOUND, ("Nothing is enrolled under this name: there is nothing to remove.",)),
+    "challenge_unusable": Code(
+        409, _CONFLICT, ("Ask for a new challenge: each is good once, for two minutes, with the login that asked.",)
+    ),
+    "protocol_upgrade_required": Code(
+        426,
+        _INVALID,
+        ("Update the client: pip install --upgrade mesh-beta.", "Read what took its place in docs/security/proofs.md."),
+    ),
     # Models and providers
     "model_not_found": Code(
         400, _INVALID, ("Use one of the names in the message.", "`GET /v1/models` lists what you can use.")
@@ -306,6 +332,11 @@ CODES: dict[str, Code] = {
         ),
     ),
     "answer_invalid": Code(None, _CLIENT, ("Check that the address is a Mesh server and not a web page or a proxy.",)),
+    "proof_parameters_refused": Code(
+        None,
+        _CLIENT,
+        ("Nothing was proven: the server asked for more work than a client does, or for an unknown function.",),
+    ),
     "all_endpoints_failed": Code(
         None,
         _CLIENT,

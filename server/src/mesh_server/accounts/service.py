@@ -383,3 +383,12 @@ def _shape_problem(token: str) -> str:
     if not token.startswith(API_TOKEN_PREFIX):
         return f"This is no token of Mesh: those begin with `{API_TOKEN_PREFIX}`. This server has no issuer for logins."
     return "This token is incomplete or mistyped: its checksum does not fit."
+
+
+def credential_of(authorization: bytes | None, x_api_key: bytes | None) -> bytes:
+    """Return the bytes of the credential that a request carries, without its scheme: what a proof is bound to.
+
+    Raises:
+        TokenMissing, TokenInvalid: as `authenticate` does.
+    """
+    return _credential(authorization, x_api_key).encode("latin-1")

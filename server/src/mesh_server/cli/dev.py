@@ -23,6 +23,7 @@ from mesh_server.dev_issuer.settings import PATH
 from mesh_server.dev_issuer.settings import load as load_dev_issuer
 from mesh_server.errors import MeshError, StartupError
 from mesh_server.listen import bind, serve
+from mesh_server.proofs.roots import create_root
 from mesh_server.settings import Settings, load
 from mesh_server.vault.crypto import create_master_key
 
@@ -66,7 +67,7 @@ def dev(
 
 
 def _prepare_folder(settings: Settings) -> None:
-    """Make the data folder and the master key, unless a database without its key is there."""
+    """Make the data folder, the root of the proofs and the master key, unless a database without its key is there."""
     folder = settings.data_dir
     try:
         folder.mkdir(mode=0o700, parents=True, exist_ok=True)
@@ -78,6 +79,17 @@ def _prepare_folder(settings: Settings) -> None:
             f"The data folder {folder} can't be written ({problem.strerror}): "
             "mend its permissions or name another one with MESH_DATA_DIR."
         ) from problem
+    _make_master_key(settings)
+    if settings.zkp_root or settings.zkp_root_file.exists():
+        return
+    create_root(settings.zkp_root_file)
+    _tell("made", f"a root for proofs: {settings.zkp_root_file}")
+    if (folder / "mesh.db").exists():
+        _tell("note", "what was enrolled under another root must be enrolled again, or put that root back")
+
+
+def _make_master_key(settings: Settings) -> None:
+    folder = settings.data_dir
     if settings.master_key or settings.master_key_file.exists():
         return
     if (folder / "mesh.db").exists():

@@ -20,6 +20,7 @@ from mesh_server.cli import FAILED, _options
 from mesh_server.cli.serve import check_address
 from mesh_server.db import address
 from mesh_server.errors import MeshError, StartupError
+from mesh_server.proofs.roots import Roots
 from mesh_server.settings import Settings, load
 
 #: Seconds by which a clock may be wrong before logins begin to fail.
@@ -65,6 +66,7 @@ async def _examine(settings: Settings, *, offline: bool) -> int:
 async def _findings(settings: Settings, *, offline: bool) -> AsyncIterator[Finding]:
     yield Finding(GOOD, "configuration", str(settings.config_file or "environment and defaults only"))
     yield _folder(settings.data_dir)
+    yield _zkp_root(settings)
     async for finding in _stored(settings):
         yield finding
     if settings.local is not None:
@@ -99,10 +101,20 @@ def _folder(folder: Path) -> Finding:
     return Finding(GOOD, "data folder", f"{folder}, {free / 1e9:.0f} GB free")
 
 
+def _zkp_root(settings: Settings) -> Finding:
+    try:
+        Roots.load(settings.zkp_root, settings.zkp_root_file)
+    except StartupError as problem:
+        return Finding(BAD, "proof root", problem.message)
+    return Finding(GOOD, "proof root", "there; it is in no backup of the database: keep a copy elsewhere")
+
+
 async def _stored(settings: Settings) -> AsyncIterator[Finding]:
     """Look at master key, database and tokens, without making a database that is not there."""
     if not settings.master_key and not settings.master_key_file.exists():
         yield Finding(BAD, "master key", "there is none", "`mesh-server dev` or `init` makes one; or put yours back")
+        return
+    if _zkp_root(settings).verdict == BAD:  # reported already
         return
     database = address.shown(settings.database_url)
     if address.is_sqlite(settings.database_url) and not os.path.exists(database):  # noqa: ASYNC240, PTH110 - nothing else to do

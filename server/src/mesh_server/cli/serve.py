@@ -12,6 +12,7 @@ from mesh_server.db.address import is_postgres
 from mesh_server.errors import MeshError, StartupError
 from mesh_server.listen import bind
 from mesh_server.listen import serve as listen
+from mesh_server.proofs.roots import Roots
 from mesh_server.settings import MOST_WORKERS, Settings, load
 from mesh_server.workers import Worker, Workers
 from mesh_server.workers import check as check_workers
@@ -32,11 +33,12 @@ def serve(
 ) -> int:
     """Serve from an explicit configuration.
 
-    Refuses to start without its master key, without anyone who could log in, and on a network address
-    without TLS. `mesh-server doctor` says what is missing.
+    Refuses to start without its master key and the root of its proofs, without anyone who could log in, and on a
+    network address without TLS. `mesh-server doctor` says what is missing.
     """
     settings = load({"config": config, "data_dir": data_dir, "host": host, "port": port, "workers": workers})
     check_master_key(settings)
+    Roots.load(settings.zkp_root, settings.zkp_root_file)
     check_address(settings, behind_proxy=behind_proxy)
     check_workers(settings.workers, networked=is_postgres(settings.database_url))
     telemetry.configure(settings.log_level, settings.log_format)

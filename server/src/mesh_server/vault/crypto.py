@@ -17,11 +17,8 @@ commit to its key: one ciphertext can be made to open under two. The commitment 
 time, before anything is decrypted. The associated data ties a blob to its place: moved to another row it does not open.
 """
 
-import base64
-import binascii
 import hmac
 import os
-import stat
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -31,7 +28,8 @@ from cryptography.hazmat.primitives.hashes import SHA512
 from cryptography.hazmat.primitives.kdf.hkdf import HKDF, HKDFExpand
 
 from mesh_protocol.transcript import le, lp
-from mesh_server.errors import StartupError, VaultDamaged
+from mesh_server import private_file
+from mesh_server.errors import VaultDamaged
 
 KEY_BYTES = 32
 
@@ -43,6 +41,7 @@ _COMMITMENT_BYTES = 32
 _TAG_BYTES = 16
 _CIPHERTEXT_AT = _HEADER_BYTES + _MESSAGE_ID_BYTES + _COMMITMENT_BYTES
 _ZERO_NONCE = bytes(12)
+_WHAT = "master key"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -188,23 +187,9 @@ def load_master_keys(text: str | None, path: Path) -> MasterKeys:
         StartupError: one sentence that names the master key and never shows any of it.
     """
     if text is not None:
-        return MasterKeys([_parse(text, "MESH_MASTER_KEY")])
-    try:
-        _check_private(path)
-        lines = path.read_text("ascii").splitlines()
-    except FileNotFoundError:
-        raise StartupError(
-            f"The master key {path} is not there: put it back, set MESH_MASTER_KEY, or make one with "
-            "`mesh-server init` where nothing is stored yet."
-        ) from None
-    except UnicodeDecodeError:
-        raise StartupError(f"The master key file {path} is not base64 text.") from None
-    except OSError as problem:
-        raise StartupError(f"The master key file {path} can't be read: {problem.strerror}.") from problem
-    keys = [_parse(line, str(path)) for line in (line.partition("#")[0].strip() for line in lines) if line]
-    if not keys:
-        raise StartupError(f"The master key file {path} holds no key; put the key back from your copy.")
-    return MasterKeys(keys)
+        return MasterKeys([private_file.parse(text, "MESH_MASTER_KEY", _WHAT)])
+    missing = "put it back, set MESH_MASTER_KEY, or make one with `mesh-server init` where nothing is stored yet"
+    return MasterKeys(private_file.read(path, _WHAT, missing=missing))
 
 
 def create_master_key(path: Path) -> None:
@@ -213,33 +198,5 @@ def create_master_key(path: Path) -> None:
     Raises:
         StartupError: if the file is there already or can't be written.
     """
-    text = "# Master key of a Mesh server. Without it nothing that is stored can be opened: keep a copy.\n"
-    text += base64.b64encode(random_key()).decode() + "\n"
-    try:
-        handle = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
-        with os.fdopen(handle, "w", encoding="ascii") as file:
-            file.write(text)
-            file.flush()
-            os.fsync(file.fileno())
-    except FileExistsError:
-        raise StartupError(f"There is a master key at {path} already; it is never overwritten.") from None
-    except OSError as problem:
-        raise StartupError(f"The master key can't be written to {path}: {problem.strerror}.") from problem
-
-
-def _parse(text: str, where: str) -> bytes:
-    try:
-        key = base64.b64decode(text.strip(), validate=True)
-    except (binascii.Error, ValueError):
-        key = b""
-    if len(key) != KEY_BYTES:
-        raise StartupError(f"The master key in {where} is not 32 bytes in base64; was it copied whole?")
-    return key
-
-
-def _check_private(path: Path) -> None:
-    if os.name == "nt":
-        return
-    mode = stat.S_IMODE(path.stat().st_mode)
-    if mode & 0o077:
-        raise StartupError(f"The master key file {path} can be read by others (mode {mode:o}): run `chmod 600` on it.")
+    comment = "Master key of a Mesh server. Without it nothing that is stored can be opened: keep a copy."
+    private_file.create(path, random_key(), _WHAT, comment)

@@ -72,7 +72,11 @@ key_tags = Table(
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class KeyRecord:
-    """What is known of a key without opening it; times in microseconds since 1970."""
+    """What is known of a key without opening it; times in microseconds since 1970.
+
+    Attributes:
+        provable: whether it can be verified without its value being shown; known in lists only.
+    """
 
     id: str
     name: str
@@ -84,6 +88,7 @@ class KeyRecord:
     created_at: int
     updated_at: int
     expires_at: int | None
+    provable: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -107,6 +112,8 @@ class NewValue:
         value: the bytes; UTF-8 where `is_text`.
         tags, note: None leaves those of the key as they are.
         expires_at: microseconds since 1970, None for never.
+        provable: whether an enrolment of this value is under way, so that it must not end with the old value's
+            verifier: which one (16 bytes), or any (True).
     """
 
     value: bytes
@@ -114,6 +121,7 @@ class NewValue:
     tags: dict[str, str] | None = None
     note: str | None = None
     expires_at: int | None = None
+    provable: bool | bytes = False
 
     def __repr__(self) -> str:
         """Return the size alone."""

@@ -8,6 +8,8 @@ from typing import Annotated, Any
 
 import msgspec
 
+from mesh_protocol.group import DecodingError
+from mesh_protocol.messages import ID_BYTES, from_text
 from mesh_server.asgi import Endpoint, Parameter, Request, Send, send_json
 from mesh_server.errors import InvalidRequest
 from mesh_server.ids import microseconds, moment
@@ -18,13 +20,18 @@ Moment = Annotated[datetime, msgspec.Meta(tz=True)]
 
 
 class StoreKey(msgspec.Struct, forbid_unknown_fields=True):
-    """A value to store: text, or bytes in base64; one of the two."""
+    """A value to store: text, or bytes in base64; one of the two.
+
+    Storing ends what could verify the old value, and every enrolment of it that is under way. `provable` spares
+    enrolments that are of the new value: the one whose `enrollmentId` it is, or with `true` all of them.
+    """
 
     value: str | None = None
     value_base64: str | None = None
     tags: dict[str, str] | None = None
     note: str | None = None
     expires_at: Moment | None = None
+    provable: bool | str = False
 
     def __repr__(self) -> str:
         """Return nothing of the value."""
@@ -63,10 +70,16 @@ class OpenedKeyAnswer(Key):
         return f"<OpenedKeyAnswer {self.name!r}>"
 
 
+class ListedKey(Key):
+    """A key in a list: `provable` where it can be verified without its value being shown."""
+
+    provable: bool
+
+
 class KeyList(msgspec.Struct):
     """A page of keys by name, and the cursor of the next page."""
 
-    keys: list[Key]
+    keys: list[ListedKey]
     next_cursor: str | None
     success: bool = True
 
@@ -100,7 +113,7 @@ class VaultRoutes:
 
     async def put(self, request: Request, send: Send) -> None:
         """Store a new version of a key."""
-        namespace = _parameters(request, "user_id").get("user_id", "")
+        namespace = request.parameters("user_id").get("user_id", "")
         precondition = _precondition(request)
         body = await request.json(_store_key)
         record = await self._vault.put(
@@ -114,7 +127,7 @@ class VaultRoutes:
 
     async def get(self, request: Request, send: Send) -> None:
         """Answer a key with its value."""
-        namespace = _parameters(request, "user_id").get("user_id", "")
+        namespace = request.parameters("user_id").get("user_id", "")
         opened = await self._vault.get(request.principal, request.path_params["name"], namespace=namespace)
         answer = OpenedKeyAnswer(**_shown(opened.record))
         if opened.is_text:
@@ -125,7 +138,7 @@ class VaultRoutes:
 
     async def delete(self, request: Request, send: Send) -> None:
         """Delete a key, restorable for a while."""
-        namespace = _parameters(request, "user_id").get("user_id", "")
+        namespace = request.parameters("user_id").get("user_id", "")
         deleted = await self._vault.delete(
             request.principal,
             request.path_params["name"],
@@ -136,13 +149,13 @@ class VaultRoutes:
 
     async def restore(self, request: Request, send: Send) -> None:
         """Take a deletion back."""
-        namespace = _parameters(request, "user_id").get("user_id", "")
+        namespace = request.parameters("user_id").get("user_id", "")
         record = await self._vault.restore(request.principal, request.path_params["name"], namespace=namespace)
         await _send_record(send, record)
 
     async def list_keys(self, request: Request, send: Send) -> None:
         """Answer what is known of the caller's keys, a page at a time."""
-        query = _parameters(request, "user_id", "prefix", "tag", "limit", "cursor")
+        query = request.parameters("user_id", "prefix", "tag", "limit", "cursor")
         limit = query.get("limit", str(MAX_PAGE))
         if not re.fullmatch(r"[0-9]{1,9}", limit):
             raise InvalidRequest("`limit` must be a whole number.")
@@ -157,7 +170,8 @@ class VaultRoutes:
             limit=int(limit),
             cursor=query.get("cursor") or None,
         )
-        await send_json(send, KeyList([Key(**_shown(record)) for record in records], cursor), headers=[_NO_STORE])
+        shown = [ListedKey(**_shown(record), provable=record.provable) for record in records]
+        await send_json(send, KeyList(shown, cursor), headers=[_NO_STORE])
 
     def endpoints(self) -> list[Endpoint]:
         """Return what this capability serves."""
@@ -233,15 +247,6 @@ def endpoints(vault: Vault) -> list[Endpoint]:
     return VaultRoutes(vault).endpoints()
 
 
-def _parameters(request: Request, *names: str) -> dict[str, str]:
-    """Return the query; a parameter that this endpoint does not know is refused, for it may be a typing error."""
-    query = request.query()
-    unknown = sorted(query.keys() - set(names))
-    if unknown:
-        raise InvalidRequest(f"There is no parameter {unknown[0]!r} here; there are {', '.join(names)}.")
-    return query
-
-
 def _pair(tag: str) -> tuple[str, str]:
     name, _, value = tag.partition(":")
     return name, value
@@ -281,7 +286,15 @@ def _new_value(body: StoreKey) -> NewValue:
         tags=body.tags,
         note=body.note,
         expires_at=None if body.expires_at is None else microseconds(body.expires_at),
+        provable=body.provable if isinstance(body.provable, bool) else _enrollment(body.provable),
     )
+
+
+def _enrollment(text: str) -> bytes:
+    try:
+        return from_text(text, ID_BYTES)
+    except DecodingError:
+        raise InvalidRequest("`provable` must be true, false, or the `enrollmentId` of an enrolment.") from None
 
 
 def _shown(record: KeyRecord) -> dict[str, Any]:

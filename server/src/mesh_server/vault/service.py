@@ -28,6 +28,8 @@ from mesh_server.vault.models import (
     NewValue,
     OpenedKey,
 )
+from mesh_server.vault.rows import as_record, marked, with_tags
+from mesh_server.vault.verifiers import Verifiers
 
 MAX_PAGE = 200
 #: Expired deletions that one transaction removes for good.
@@ -53,9 +55,10 @@ ANYHOW = Precondition()
 class Vault:
     """The keys of every account, each reachable by its own principal only."""
 
-    def __init__(self, database: Database, keyring: Keyring) -> None:
+    def __init__(self, database: Database, keyring: Keyring, verifiers: Verifiers | None = None) -> None:
         self._database = database
         self._keyring = keyring
+        self._verifiers = verifiers or Verifiers()
         self._cursors = Cursors(keyring.hasher("key-list-cursor"))
 
     async def put(
@@ -85,6 +88,7 @@ class Vault:
             now = now_us()
             live = row is not None and not _gone(row, now)
             _check_precondition(precondition, row[4] if row is not None and live else None)
+            await self._verifiers.value_changed(tx, principal, namespace, name, new.provable)
             if row is None:
                 return await self._create(tx, principal, namespace, name, new, now)
             return await self._replace(tx, principal, row, new, now, live=live)
@@ -170,10 +174,14 @@ class Vault:
             parameters |= {"tag_": tag[0], "value_": tag[1]}
         statement = statements.PAGES[bool(prefix), tag is not None]
 
-        async def work(tx: Transaction) -> list[Row]:
-            return await tx.all(statement, **parameters)
+        async def work(tx: Transaction) -> list[KeyRecord]:
+            found = with_tags(await tx.all(statement, **parameters))
+            if not found:
+                return found
+            ends = found[0].name, found[-1].name
+            return marked(found, await self._verifiers.provable(tx, principal, namespace, *ends))
 
-        records = _with_tags(await self._database.read(work, principal))
+        records = await self._database.read(work, principal)
         if len(records) <= limit:
             return records, None
         return records[:limit], self._cursors.make(scope, records[limit - 1].name)
@@ -197,6 +205,7 @@ class Vault:
             if row is None or _gone(row, now):
                 raise _not_found(name)
             _check_precondition(precondition, row[4])
+            await self._verifiers.value_changed(tx, principal, namespace, name, b"")
             await tx.execute(statements.MARK_DELETED, **_owned(principal), id_=row[0], now_=now, rev_=row[4] + 1)
             return Deleted(name, now, now + RESTORE_WINDOW_US)
 
@@ -347,34 +356,7 @@ def _gone(row: Row, now: int) -> bool:
 
 async def _record(tx: Transaction, principal: Principal, row: Row) -> KeyRecord:
     found = await tx.all(statements.TAGS, tenant_=principal.tenant_id, id_=row[0])
-    return _as_record(row, {tag[0]: tag[1] for tag in found})
-
-
-def _as_record(row: Row, tags: dict[str, str]) -> KeyRecord:
-    key_id, name, namespace, version, rev, note, created_at, updated_at, expires_at = row[:9]
-    return KeyRecord(
-        id=key_id,
-        name=name,
-        namespace=namespace,
-        version=version,
-        rev=rev,
-        tags=tags,
-        note=note,
-        created_at=created_at,
-        updated_at=updated_at,
-        expires_at=expires_at,
-    )
-
-
-def _with_tags(rows: list[Row]) -> list[KeyRecord]:
-    """Return one record for each key, from a row for each of its tags."""
-    records: list[KeyRecord] = []
-    for row in rows:
-        if not records or records[-1].id != row[0]:
-            records.append(_as_record(row, {}))
-        if row[9] is not None:
-            records[-1].tags[row[9]] = row[10]
-    return records
+    return as_record(row, {tag[0]: tag[1] for tag in found})
 
 
 async def _set_tags(tx: Transaction, principal: Principal, key_id: str, tags: dict[str, str]) -> None:

@@ -272,4 +272,7 @@ def test_the_command_is_installed():
     import tomllib
 
     project = Path(__file__).parents[3] / "pyproject.toml"
-    assert tomllib.loads(project.read_text("utf-8"))["project"]["scripts"] == {"mesh-auth": "mesh.cli.mesh_auth:main"}
+    assert tomllib.loads(project.read_text("utf-8"))["project"]["scripts"] == {
+        "mesh": "mesh.cli.mesh:main",
+        "mesh-auth": "mesh.cli.mesh_auth:main",
+    }

@@ -1,0 +1,1 @@
+"""Proofs: whether somebody has the value that was enrolled under a name, without their telling it."""

@@ -1,0 +1,130 @@
+"""The enrolled records: every statement is bound to a tenant and an owner."""
+
+from dataclasses import dataclass, field
+from typing import Any
+
+from sqlalchemy import bindparam, insert, null, select, update
+
+from mesh_protocol.opaque import Record
+from mesh_server.accounts.models import Principal
+from mesh_server.db.schema import Row, Transaction
+from mesh_server.proofs.challenges import PendingEnrollment
+from mesh_server.proofs.models import EnrolledRecord, zk_records
+
+#: The version of what is not enrolled, and of a first enrolment.
+FIRST_VERSION = 1
+
+_OWN = (zk_records.c.tenant_id == bindparam("tenant_")) & (zk_records.c.owner_id == bindparam("owner_"))
+_ONE = _OWN & (zk_records.c.id == bindparam("id_"))
+_FIND = select(zk_records.c.version, zk_records.c.root_id, zk_records.c.ksf, zk_records.c.record).where(_ONE)
+_CONTENT: dict[str, Any] = {
+    "version": bindparam("version_"),
+    "root_id": bindparam("root_"),
+    "ksf": bindparam("ksf_"),
+    "record": bindparam("record_"),
+    "created_at": bindparam("now_"),
+}
+_ADD = insert(zk_records).values(
+    tenant_id=bindparam("tenant_"),
+    id=bindparam("id_"),
+    owner_id=bindparam("owner_"),
+    namespace=bindparam("namespace_"),
+    name=bindparam("name_"),
+    **_CONTENT,
+)
+_REPLACE = (
+    update(zk_records).where(_ONE, zk_records.c.version == bindparam("before_")).values(**_CONTENT, removed_at=null())
+)
+_NAMED = _OWN & (zk_records.c.namespace == bindparam("namespace_")) & (zk_records.c.name == bindparam("name_"))
+_LIVE = zk_records.c.record.is_not(None)
+_REMOVE = (
+    update(zk_records)
+    .where(_NAMED, _LIVE)
+    .values(root_id=null(), ksf=null(), record=null(), removed_at=bindparam("now_"))
+)
+_NAMES = select(zk_records.c.name).where(_OWN, zk_records.c.namespace == bindparam("namespace_"), _LIVE)
+_BETWEEN = _NAMES.where(zk_records.c.name >= bindparam("first_"), zk_records.c.name <= bindparam("last_"))
+_PAGE = (
+    select(zk_records.c.name, zk_records.c.namespace, zk_records.c.version, zk_records.c.created_at)
+    .where(
+        _OWN,
+        zk_records.c.namespace == bindparam("namespace_"),
+        _LIVE,
+        zk_records.c.name > bindparam("after_"),
+    )
+    .order_by(zk_records.c.name)
+    .limit(bindparam("limit_"))
+)
+
+
+@dataclass(frozen=True, slots=True)
+class StoredRecord:
+    """A row. `repr` shows nothing of the record.
+
+    Attributes:
+        version: of the record, or of the last one where it was removed.
+        root_id, ksf, record: None where it was removed.
+    """
+
+    version: int
+    root_id: str | None
+    ksf: bytes | None
+    record: Record | None = field(repr=False)
+
+
+async def find(tx: Transaction, principal: Principal, record_id: str) -> StoredRecord | None:
+    """Return a record of the caller's, live or removed."""
+    row = await tx.one(_FIND, tenant_=principal.tenant_id, owner_=principal.account_id, id_=record_id)
+    if row is None:
+        return None
+    return StoredRecord(row[0], row[1], row[2], None if row[3] is None else Record.split(row[3]))
+
+
+async def put(tx: Transaction, pending: PendingEnrollment, ksf: bytes, record: bytes, now: int) -> bool:
+    """Insert or replace a record under the version that its enrolment was begun for; False if another came first."""
+    own = {"tenant_": pending.tenant_id, "owner_": pending.owner_id, "id_": pending.record_id}
+    content = {
+        "version_": pending.version,
+        "root_": pending.root_id,
+        "ksf_": ksf,
+        "record_": record,
+        "now_": now,
+    }
+    row = await tx.one(_FIND, **own)
+    if row is None:
+        if pending.version != FIRST_VERSION:
+            return False
+        await tx.execute(_ADD, **own, **content, namespace_=pending.namespace, name_=pending.name)
+        return True
+    return await tx.execute(_REPLACE, **own, **content, before_=pending.version - 1) == 1
+
+
+async def remove(tx: Transaction, principal: Principal, namespace: str, name: str, now: int) -> bool:
+    """Remove a record and leave its version behind; return whether there was one."""
+    return await tx.execute(_REMOVE, **named(principal, namespace, name), now_=now) > 0
+
+
+async def names_between(tx: Transaction, principal: Principal, namespace: str, first: str, last: str) -> set[str]:
+    """Return which names in a range are enrolled."""
+    own = {"tenant_": principal.tenant_id, "owner_": principal.account_id, "namespace_": namespace}
+    return {row[0] for row in await tx.all(_BETWEEN, **own, first_=first, last_=last)}
+
+
+async def page(tx: Transaction, principal: Principal, namespace: str, after: str, limit: int) -> list[EnrolledRecord]:
+    """Return live records by name, after one name."""
+    own = {"tenant_": principal.tenant_id, "owner_": principal.account_id, "namespace_": namespace}
+    return [_as_record(row) for row in await tx.all(_PAGE, **own, after_=after, limit_=limit)]
+
+
+def _as_record(row: Row) -> EnrolledRecord:
+    return EnrolledRecord(name=row[0], namespace=row[1], version=row[2], created_at=row[3])
+
+
+def named(principal: Principal, namespace: str, name: str) -> dict[str, str]:
+    """Return the parameters that find what a principal calls by a name."""
+    return {
+        "tenant_": principal.tenant_id,
+        "owner_": principal.account_id,
+        "namespace_": namespace,
+        "name_": name,
+    }
