@@ -40,6 +40,12 @@ def double(number: int) -> int:
     return number * 2
 
 
+@mesh.tool(name="halve")
+def half(number: int) -> int:
+    """Halve it."""
+    return number // 2
+
+
 def sync(client: mesh.MeshClient) -> None:
     answer = client.chat("Hello", model="gpt-4o", temperature=0, top_p=0.9)
     assert_type(answer, mesh.ChatResult)
@@ -52,6 +58,7 @@ def sync(client: mesh.MeshClient) -> None:
     client.chat(messages=[{"role": "user", "content": "Hello"}], images=None)
     client.chat("Hello", images=["a.png", b"...", mesh.image("https://example.com/a.png")])
     assert_type(double(2), int)
+    assert_type(half(2), int)
     with client.chat("Hello", stream=True) as stream:
         for piece in stream:
             assert_type(piece.text, str)

@@ -204,7 +204,6 @@ def test_the_agent_looks_writes_with_consent_and_reports(fake_mesh, monkeypatch,
 
 
 async def test_the_service_answers_and_streams(fake_mesh):
-    pytest.importorskip("fastapi")
     service = load(EXAMPLES / "service.py")
     fake_mesh.answer("Paris", cost_usd=0.25)
     fake_mesh.stream("Hel", "lo")

@@ -3,7 +3,7 @@
 import inspect
 import re
 from collections.abc import Callable, Mapping, Sequence
-from typing import Annotated, Any, Generic, ParamSpec, TypeVar, get_args, get_origin, get_type_hints
+from typing import Annotated, Any, Generic, ParamSpec, TypeVar, get_args, get_origin, get_type_hints, overload
 
 import msgspec
 
@@ -95,8 +95,18 @@ class Tool(Generic[P, R]):
         return lambda: self.function(**named)  # type: ignore[call-arg]
 
 
-def tool(function: Callable[P, R], *, name: str | None = None, description: str | None = None) -> Tool[P, R]:
-    """Make a function a tool; `@mesh.tool` above it, or `mesh.tool(function, name=…)`.
+@overload
+def tool(function: Callable[P, R], *, name: str | None = None, description: str | None = None) -> Tool[P, R]: ...
+
+
+@overload
+def tool(
+    function: None = None, *, name: str | None = None, description: str | None = None
+) -> Callable[[Callable[P, R]], Tool[P, R]]: ...
+
+
+def tool(function: Any = None, *, name: str | None = None, description: str | None = None) -> Any:
+    """Make a function a tool: `@mesh.tool` or `@mesh.tool(name=…)` above it, or `mesh.tool(function, name=…)`.
 
     A plain function among `tools=` is made one by itself; this one reads the signature once, and can name it otherwise.
 
@@ -109,6 +119,8 @@ def tool(function: Callable[P, R], *, name: str | None = None, description: str 
     Raises:
         TypeError, ValueError: if a model can't be told how to call it.
     """
+    if function is None:
+        return lambda one: Tool(one, name=name, description=description)
     return Tool(function, name=name, description=description)
 
 

@@ -351,6 +351,13 @@ def test_a_decorated_function_is_still_a_function():
 
     assert double(2) == 4
     assert double.name == "double"
+
+    @mesh.tool(name="halve")
+    def half(number: int) -> int:
+        """Halve it."""
+        return number // 2
+
+    assert (half(4), half.definition["function"]["name"]) == (2, "halve")
     named = mesh.tool(weather, name="outside", description="Look out.")
     assert named.definition["function"]["name"] == "outside"
     assert named.definition["function"]["description"] == "Look out."
