@@ -247,7 +247,11 @@ class AsyncChat(BaseClient):
         """Ask, run the tools that the answer calls, ask again, and so on."""
         rounds, request, left = rounds_of(call), call.request, self._clock(call)
         while True:
-            answer: Any = await self._report(self._chat_plan(call, request, left()), ChatResult)
+            try:
+                answer: Any = await self._report(self._chat_plan(call, request, left()), ChatResult)
+            except MeshError as problem:
+                rounds.tell(problem)
+                raise
             calls = rounds.calls(answer)
             if not calls:
                 return answer

@@ -9,6 +9,7 @@ from typing import Any
 
 from mesh import _debug, _requests
 from mesh._chat.tools import Tool, ToolCall, ToolResult, text_of
+from mesh.errors import MeshError
 from mesh.results import ChatResult, Usage
 
 #: Asked before a tool is run.
@@ -127,6 +128,12 @@ class Rounds:
             warnings[f"The model still called tools after {self._most} rounds; see tool_calls."] = None
         answer["warnings"] = list(warnings)
         return answer
+
+    def tell(self, problem: MeshError) -> None:
+        """Put what was run into the details of an error that is raised: it was done, and can't be undone."""
+        if self.results:
+            known = problem.details if isinstance(problem.details, dict) else {}
+            problem.details = {**known, "tool_results": self.results}
 
     def _asks_the_caller(self, answer: ChatResult) -> bool:
         return any(str(_function(call).get("name")) in self._given for call in answer.tool_calls)

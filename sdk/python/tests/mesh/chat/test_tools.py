@@ -314,6 +314,14 @@ def test_a_failure_in_a_later_round_tells_what_was_run(make, fake):
     assert [result.name for result in answer.tool_results] == ["weather"]
 
 
+def test_so_does_an_error_that_is_raised(make, fake):
+    fake.answer(tool_calls=[("weather", {"city": "Paris"})])
+    fake.fail("provider_failed", status=502)
+    with pytest.raises(mesh.ProviderError) as caught:
+        make(max_retries=0, raise_on_error=True).chat("?", tools=[weather])
+    assert [result.name for result in caught.value.details["tool_results"]] == ["weather"]
+
+
 def test_a_forced_tool_is_forced_once(client, fake):
     fake.answer(tool_calls=[("weather", {"city": "Paris"})])
     fake.answer("Done")
