@@ -12,6 +12,7 @@ import time
 
 import psutil
 
+from mesh_server.proofs.roots import create_root
 from mesh_server.vault.crypto import create_master_key
 
 
@@ -29,6 +30,7 @@ class Server:
         }
         if not (folder / "master.key").exists():
             create_master_key(folder / "master.key")
+            create_root(folder / "zkp.root")
         self.arguments = arguments
         self.process = None
 

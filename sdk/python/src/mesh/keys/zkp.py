@@ -4,6 +4,7 @@ What takes long, the key stretching, is a step of its own (`Do`), so that an asy
 """
 
 import os
+import threading
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from typing import Any, TypeVar
@@ -31,6 +32,10 @@ __all__ = ["Ksf"]
 T = TypeVar("T")
 
 _encoder = msgspec.json.Encoder()
+
+#: One at a time: Argon2id with several lanes in several threads can wait for ever in the library, and it takes all cores
+#: that it may anyhow.
+_stretching = threading.Lock()
 
 
 @dataclass(frozen=True, slots=True)
@@ -269,7 +274,8 @@ def _compute(work: Callable[[], T]) -> Plan[T]:
 
     def checked() -> T | MeshError:
         try:
-            return work()
+            with _stretching:
+                return work()
         except DecodingError:
             return local_error("answer_invalid", "The server's part of a proof is not what it must be.")
         except MeshError as problem:
