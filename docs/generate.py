@@ -1,10 +1,16 @@
 """Writes the reference pages that are made from the code; `./dev docs` runs it, a test holds them true."""
 
+import sys
 from pathlib import Path
 
 from mesh_protocol.codes import CODES
 
 HERE = Path(__file__).parent
+sys.path.insert(0, str(HERE))  # the pages that need more than a function have a module each, beside this one
+
+import sdk_catalog  # noqa: E402
+import sdk_reference  # noqa: E402
+
 BODY = """{"success": false, "request_id": "req_…",
  "error": {"code": "…", "message": "…", "type": "…", "details": {}, "troubleshooting": ["…"]}}"""
 
@@ -35,7 +41,12 @@ def errors() -> str:
     return "\n".join(lines) + "\n"
 
 
-PAGES = {HERE / "reference" / "errors.md": errors}
+PAGES = {
+    HERE / "reference" / "errors.md": errors,
+    HERE / "reference" / "sdk.md": sdk_reference.page,
+}
+if sdk_catalog.SOURCE.is_file():
+    PAGES[sdk_catalog.TARGET] = sdk_catalog.catalog
 
 
 def main() -> None:
