@@ -46,7 +46,7 @@ def small_disk(tmp_path):
     if not mount or subprocess.run([mount, "-t", "tmpfs", "-o", "size=8m", "mesh-test", folder]).returncode:
         pytest.skip("a small file system can't be mounted here")
     yield folder
-    subprocess.run(["umount", folder], check=True)
+    subprocess.run(["umount", "-l", folder], check=True)  # also where a failed test left a file open
 
 
 LARGE = bytes(range(256)) * 200
