@@ -1,12 +1,18 @@
 """Writes the reference pages that are made from the code; `./dev docs` runs it, a test holds them true."""
 
-import importlib.util
+import sys
 from pathlib import Path
 
 from mesh_protocol.codes import CODES
 
 HERE = Path(__file__).parent
 CATALOG = HERE.parent / "server/src/mesh_server/chat/catalog"
+sys.path.insert(0, str(HERE))  # the pages that need more than a function have a module each, beside this one
+
+import prices  # noqa: E402
+import sdk_catalog  # noqa: E402
+import sdk_reference  # noqa: E402
+
 BODY = """{"success": false, "request_id": "req_…",
  "error": {"code": "…", "message": "…", "type": "…", "details": {}, "troubleshooting": ["…"]}}"""
 
@@ -37,18 +43,13 @@ def errors() -> str:
     return "\n".join(lines) + "\n"
 
 
-def prices() -> str:
-    """Return the server's table of prices (prices.py beside this file)."""
-    spec = importlib.util.spec_from_file_location("prices", HERE / "prices.py")
-    if spec is None or spec.loader is None:
-        raise FileNotFoundError(HERE / "prices.py")
-    module = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(module)
-    text: str = module.prices()
-    return text
-
-
-PAGES = {HERE / "reference" / "errors.md": errors, CATALOG / "prices.json": prices}
+PAGES = {
+    HERE / "reference" / "errors.md": errors,
+    HERE / "reference" / "sdk.md": sdk_reference.page,
+    CATALOG / "prices.json": prices.prices,
+}
+if sdk_catalog.SOURCE.is_file():
+    PAGES[sdk_catalog.TARGET] = sdk_catalog.catalog
 
 
 def main() -> None:

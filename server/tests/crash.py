@@ -14,12 +14,16 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from mesh_server.accounts.models import SCOPES, Principal
+from mesh_server.accounts.service import Accounts
+from mesh_server.audit.verify import Problem
+from mesh_server.cli._parts import Stored, examine
 from mesh_server.db.engine import Database
 from mesh_server.errors import DatabaseUnavailable, KeyNotFound, OutcomeUnknown, StorageReadOnly
 from mesh_server.vault.crypto import create_master_key
 from mesh_server.vault.keyring import Keyring
 from mesh_server.vault.models import NewValue
 from mesh_server.vault.service import Vault
+from mesh_server.vault.trail import head_file, open_audit
 
 ANN = Principal("default", "01234567-89ab-7def-8123-456789abcdef", None, SCOPES)
 AT_ONCE = 16
@@ -31,7 +35,20 @@ async def open_vault(url: str, folder: Path) -> tuple[Database, Vault]:
     database = await Database.open(url)
     keyring = Keyring.load(None, folder / "master.key")
     await keyring.check(database)
-    return database, Vault(database, keyring)
+    return database, Vault(database, keyring, open_audit(database, keyring, None))
+
+
+async def audited(url: str, folder: Path) -> list[Problem]:
+    """Return what is not as the server left it: rows that do not open, breaks in the audit trail."""
+    database = await Database.open(url)
+    try:
+        keyring = Keyring.load(None, folder / "master.key")
+        await keyring.check(database)
+        audit, head = open_audit(database, keyring, None), head_file(keyring, folder / "no-head")
+        accounts = Accounts(database, keyring.hasher("api-tokens"), audit)
+        return (await examine(Stored(database, keyring, head, audit, accounts))).problems
+    finally:
+        await database.close()
 
 
 async def write_until_killed(url: str, folder: Path, start: int) -> None:
@@ -102,6 +119,8 @@ class Story:
                 assert opened.record.tags == {"n": "1"}, f"key-{number} is half there"
         finally:
             await database.close()
+        if everything:
+            assert await audited(self.url, self.folder) == []
         return Counter(self.said.values())
 
 

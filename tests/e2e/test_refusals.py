@@ -67,7 +67,7 @@ def read_only_folder(machine):
     if mounted.returncode:
         pytest.skip("root may write everywhere, and may not mount here")
     yield folder
-    subprocess.run(["umount", folder], check=True)
+    subprocess.run(["umount", "-l", folder], check=True)
 
 
 def test_a_read_only_data_folder(machine, read_only_folder):

@@ -148,13 +148,20 @@ def test_the_ways_around_the_policies_are_those_that_this_list_names():
     """A new way around is a decision: whoever makes one writes it here, too."""
     allowed = {
         "accounts/service.py": {"TOKEN_LOOKUP", "ANY_TOKEN"},
+        "audit/service.py": {"AUDIT", "READINESS"},
+        "audit/verify.py": {"VERIFY"},
+        "backup.py": {"BACKUP", "RESTORE"},
+        "cli/backup.py": {"BACKUP"},
+        "cli/restore.py": {"RESTORE"},
         "db/changes.py": {"CHANGES"},
         "db/engine.py": {"READINESS"},
         "db/postgres_schema.py": {"MIGRATION"},
         "db/postgres_writer.py": {"OUTCOME", "PURGE"},
         "proofs/service.py": {"PURGE"},
         "vault/keyring.py": {"MASTER_KEY"},
+        "vault/rotation.py": {"MASTER_KEY"},
         "vault/service.py": {"PURGE"},
+        "vault/verify.py": {"VERIFY"},
     }
     root = Path(mesh_server.__file__).parent
     found: dict[str, set[str]] = {}

@@ -68,7 +68,7 @@ async def test_a_change_that_fails_after_it_ends_nothing(mesh, keeper, monkeypat
     async def broken(*_):
         raise MeshError("no")
 
-    monkeypatch.setattr(mesh.services.vault, "_replace", broken)
+    monkeypatch.setattr(mesh.services.vault._trail, "tell", broken)
     assert (await keeper.request("PUT", KEY, {"value": "w"})).status == 500
     assert await keeper.verify()
 

@@ -10,8 +10,9 @@ __version__ = "2.0.0"
 
 TYPE_CHECKING = False  # typing.TYPE_CHECKING without the import; type checkers know the name
 if TYPE_CHECKING:
-    from typing import Any
-
+    from mesh._chat.conversation import AsyncConversation, Conversation
+    from mesh._chat.media import file, image
+    from mesh._chat.tools import Tool, ToolCall, ToolResult, tool
     from mesh._module import (
         chat,
         delete_key,
@@ -36,6 +37,7 @@ if TYPE_CHECKING:
         LoginFailed,
         MeshError,
         NotFoundError,
+        OutputInvalid,
         PermissionDenied,
         ProviderError,
         RateLimited,
@@ -43,8 +45,45 @@ if TYPE_CHECKING:
         SessionEnded,
         StreamTruncated,
     )
+    from mesh.events import (
+        EndEvent,
+        Event,
+        TextEvent,
+        ThinkingEvent,
+        ToolCallEvent,
+        ToolResultEvent,
+        UsageEvent,
+    )
     from mesh.keys.zkp import Ksf
-    from mesh.results import ChatChunk, ChatResult, DeletedKey, EnrolledKey, Result, StoredKey, Usage, VerifiedKey
+    from mesh.results import (
+        Budget,
+        ChatChunk,
+        ChatResult,
+        DeletedKey,
+        EnrolledKey,
+        Member,
+        ModelList,
+        ParsedResult,
+        Result,
+        StoredKey,
+        Usage,
+        UsageReport,
+        VerifiedKey,
+    )
+
+else:  # a type checker takes it for a promise that every name is there
+
+    def __getattr__(name: str) -> object:
+        """Load a public name when it is first used (PEP 562)."""
+        home = _HOME.get(name)
+        if home is None:
+            raise AttributeError(f"module 'mesh' has no attribute {name!r}")
+        from importlib import import_module  # noqa: PLC0415 - the first use pays, not the import
+
+        value = getattr(import_module(f"mesh.{home}"), name)
+        globals()[name] = value
+        return value
+
 
 _HOME = {
     "MeshClient": "client",
@@ -76,6 +115,27 @@ _HOME = {
     "DeadlineExceeded": "errors",
     "StreamTruncated": "errors",
     "ConfigurationError": "errors",
+    "AsyncConversation": "_chat.conversation",
+    "Conversation": "_chat.conversation",
+    "Tool": "_chat.tools",
+    "ToolCall": "_chat.tools",
+    "ToolResult": "_chat.tools",
+    "tool": "_chat.tools",
+    "image": "_chat.media",
+    "file": "_chat.media",
+    "Member": "results",
+    "ParsedResult": "results",
+    "ModelList": "results",
+    "UsageReport": "results",
+    "Budget": "results",
+    "OutputInvalid": "errors",
+    "Event": "events",
+    "TextEvent": "events",
+    "ThinkingEvent": "events",
+    "ToolCallEvent": "events",
+    "ToolResultEvent": "events",
+    "UsageEvent": "events",
+    "EndEvent": "events",
     "chat": "_module",
     "store_key": "_module",
     "get_key": "_module",
@@ -87,24 +147,33 @@ _HOME = {
 }
 
 __all__ = [
+    "AsyncConversation",
     "AsyncMeshClient",
     "AsyncStream",
     "AuthenticationError",
     "AutoRefreshMeshClient",
+    "Budget",
     "ChatChunk",
     "ChatResult",
     "ConfigurationError",
     "ConflictError",
     "ConnectionFailed",
+    "Conversation",
     "DeadlineExceeded",
     "DeletedKey",
+    "EndEvent",
     "EnrolledKey",
+    "Event",
     "InvalidRequest",
     "Ksf",
     "LoginFailed",
+    "Member",
     "MeshClient",
     "MeshError",
+    "ModelList",
     "NotFoundError",
+    "OutputInvalid",
+    "ParsedResult",
     "PermissionDenied",
     "ProviderError",
     "RateLimited",
@@ -114,30 +183,30 @@ __all__ = [
     "StoredKey",
     "Stream",
     "StreamTruncated",
+    "TextEvent",
+    "ThinkingEvent",
+    "Tool",
+    "ToolCall",
+    "ToolCallEvent",
+    "ToolResult",
+    "ToolResultEvent",
     "Usage",
+    "UsageEvent",
+    "UsageReport",
     "VerifiedKey",
     "__version__",
     "chat",
     "delete_key",
+    "file",
     "get_key",
+    "image",
     "list_keys",
     "restore_key",
     "store_key",
     "store_key_zkp",
+    "tool",
     "verify_key",
 ]
-
-
-def __getattr__(name: str) -> "Any":
-    """Load a public name when it is first used (PEP 562)."""
-    home = _HOME.get(name)
-    if home is None:
-        raise AttributeError(f"module 'mesh' has no attribute {name!r}")
-    from importlib import import_module  # noqa: PLC0415 - the first use pays, not the import
-
-    value = getattr(import_module(f"mesh.{home}"), name)
-    globals()[name] = value
-    return value
 
 
 def __dir__() -> list[str]:

@@ -101,16 +101,20 @@ def original(body: dict[str, Any]) -> dict[str, Any]:
     return {name: value for name, value in body.items() if name not in _ADDED}
 
 
-def usage(spent: dict[str, Any] | None, cost_usd: float | None) -> Usage:
-    """Return what a call spent, by the provider's count."""
-    spent = spent or {}
-    taken, given = int(spent.get("prompt_tokens") or 0), int(spent.get("completion_tokens") or 0)
+def usage(spent: Any, cost_usd: Any) -> Usage:
+    """Return what a call spent, by the provider's count; what is no number counts as nothing."""
+    spent = spent if isinstance(spent, dict) else {}
+    taken, given = _count(spent.get("prompt_tokens")), _count(spent.get("completion_tokens"))
     return Usage(
         input_tokens=taken,
         output_tokens=given,
-        total_tokens=int(spent.get("total_tokens") or taken + given),
-        cost_usd=cost_usd,
+        total_tokens=_count(spent.get("total_tokens")) or taken + given,
+        cost_usd=cost_usd if isinstance(cost_usd, int | float) else None,
     )
+
+
+def _count(value: object) -> int:
+    return value if isinstance(value, int) and value > 0 else 0
 
 
 def stored_key(reply: Reply) -> StoredKey:

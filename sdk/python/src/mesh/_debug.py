@@ -25,14 +25,34 @@ def enable() -> None:
 
 def note(request: Request, told: object, started: float) -> None:
     """Log one attempt. The path's pattern stands for the path, which may hold the name of a key."""
-    logging: Any = sys.modules.get("logging")
-    if logging is None:  # nobody can be listening
-        return
-    logger = logging.getLogger(NAME)
-    if logger.isEnabledFor(10):
+    logger = _listening()
+    if logger is not None:
         outcome = f"{told.status} {told.headers.get('x-request-id', '-')}" if isinstance(told, Reply) else repr(told)
         spent = (time.monotonic() - started) * 1000
         logger.debug("%s %s -> %s in %.0f ms", request.method, request.route, outcome, spent)
+
+
+def again(request: Request, seconds: float) -> None:
+    """Log that a request is tried again, and when."""
+    logger = _listening()
+    if logger is not None:
+        logger.debug("%s %s again in %.1f s", request.method, request.route, seconds)
+
+
+def ran(name: str, error: str | None) -> None:
+    """Log that a tool was run, without its arguments and without what came of it."""
+    logger = _listening()
+    if logger is not None:
+        logger.debug("tool %s -> %s", name, "done" if error is None else "failed")
+
+
+def _listening() -> Any:
+    """Return the logger where somebody listens, else None."""
+    logging: Any = sys.modules.get("logging")
+    if logging is None:  # nobody can
+        return None
+    logger = logging.getLogger(NAME)
+    return logger if logger.isEnabledFor(10) else None
 
 
 def tell(text: str, *arguments: object) -> None:

@@ -4,6 +4,7 @@ import re
 from collections.abc import Mapping
 
 from mesh._config import Profile
+from mesh.models.aliases import resolve
 
 #: The defaults that never change; where a provider retires a model, the server serves its successor and says so.
 CONSTANTS = {"openai": "gpt-4", "anthropic": "claude-3-opus-20240229"}
@@ -40,6 +41,7 @@ class Defaults:
                 raise TypeError(f"{name} must be a str, not {type(value).__name__}")
             if not value:
                 raise ValueError(f"{name} is empty")
+        model = resolve(model)
         check_agree(model, provider)
         self._chosen[provider] = model
 
@@ -56,9 +58,10 @@ class Defaults:
             ValueError: if the model is another provider's than the one named.
         """
         if model is not None:
+            model = resolve(model)
             check_agree(model, provider)
             return model, provider
-        env_model = env.get("DEFAULT_MODEL") or None
+        env_model = resolve(env.get("DEFAULT_MODEL") or "") or None
         if provider is None:
             provider = (
                 env.get("DEFAULT_PROVIDER")
@@ -70,7 +73,7 @@ class Defaults:
         general = env_model if env_model and _may_be_of(env_model, provider) else None
         of_profile = profile.default_model if profile.default_provider == provider else None
         chosen = self._chosen.get(provider) or own or general or of_profile or CONSTANTS.get(provider)
-        return chosen, provider
+        return None if chosen is None else resolve(chosen), provider
 
 
 def check_agree(model: str, provider: str | None) -> None:

@@ -7,8 +7,8 @@ signals and call directly.
 
 import queue
 import threading
-from collections.abc import Callable
-from typing import Any, TypeVar
+from collections.abc import Callable, Iterator
+from typing import Any, Generic, TypeVar
 
 T = TypeVar("T")
 
@@ -64,3 +64,66 @@ def _serve(jobs: "queue.SimpleQueue[_Job | None]") -> None:
         except BaseException as problem:  # noqa: BLE001 - handed to the thread that waits
             result.put((False, problem))
         del job, work, result  # keeps nothing of a call alive while it waits for the next one
+
+
+#: Pieces that wait for their reader before the next one is fetched, and those at which fetching goes on.
+_MOST, _FEW = 64, 16
+
+
+class Pump(Generic[T]):
+    """Yields what an iterator yields that waits in native code; a thread of its own fetches a few ahead.
+
+    Handing each piece over on demand would cost two changes of threads a piece; so it costs none while pieces wait.
+
+    Args:
+        pieces: makes the iterator; it is used in the other thread only.
+        on_interrupt: called when the reader stops early; lets the iterator come to its end as soon as it can.
+    """
+
+    def __init__(self, pieces: Callable[[], Iterator[T]], on_interrupt: Callable[[], None]) -> None:
+        self._pieces = pieces
+        self._on_interrupt = on_interrupt
+        self._fetched: queue.SimpleQueue[tuple[bool, Any]] = queue.SimpleQueue()
+        self._room = threading.Event()
+        self._room.set()
+
+    def __iter__(self) -> Iterator[T]:
+        fetched, room = self._fetched, self._room
+        threading.Thread(target=self._fetch, name="mesh-stream", daemon=True).start()
+        try:
+            while True:
+                more, value = fetched.get()
+                if not more:
+                    _end(value)
+                    return
+                yield value
+                if fetched.qsize() <= _FEW and not room.is_set():
+                    room.set()
+        except BaseException:
+            self._on_interrupt()
+            raise
+        finally:
+            room.set()
+
+    def stop(self) -> None:
+        """Let the reader see the end now, whatever the other thread waits for."""
+        self._fetched.put((False, None))
+        self._room.set()
+
+    def _fetch(self) -> None:
+        fetched, room = self._fetched, self._room
+        try:
+            for piece in self._pieces():
+                fetched.put((True, piece))
+                if fetched.qsize() >= _MOST:
+                    room.clear()
+                    if fetched.qsize() >= _MOST:  # the reader may just have emptied it
+                        room.wait()
+            fetched.put((False, None))
+        except BaseException as problem:  # noqa: BLE001 - handed to the thread that reads
+            fetched.put((False, problem))
+
+
+def _end(problem: BaseException | None) -> None:
+    if problem is not None:
+        raise problem

@@ -1,17 +1,24 @@
 """What each method does, once for both clients: plans that send requests and return results."""
 
+import time
 from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
 
 from mesh import _answers, _requests
+from mesh._endpoints import reach
 from mesh._plan import Plan
 from mesh._register import Registration, before_chat
-from mesh._send import Found, send
+from mesh._send import Found
 from mesh._transport import Reply
-from mesh.errors import NotFoundError
-from mesh.results import ChatResult, DeletedKey, StoredKey
+from mesh.errors import MeshError, NotFoundError, local_error
+from mesh.models.catalog import Model, bundled, usable
+from mesh.models.choose import Aim, choose
+from mesh.results import Budget, ChatResult, DeletedKey, ModelList, StoredKey, UsageReport
+
+#: Seconds for which a client believes what the server said of its models.
+_KNOWN_S = 300.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -36,7 +43,8 @@ def chat(
 ) -> Plan[ChatResult | dict[str, Any]]:
     """Chat, and return the whole answer."""
     left = yield from before_chat(found, registration, timeout)
-    body = _answers.read(reply := (yield from send(found, request, left)))
+    reply = yield from reach(found, request, left)
+    body = _answers.read(reply)
     if original:
         return _answers.original(body)
     return _answers.chat_result(body, status=reply.status, request_id=reply.headers.get("x-request-id"))
@@ -47,7 +55,7 @@ def open_stream(
 ) -> Plan[Reply]:
     """Begin a streamed chat, and return the reply that has the stream."""
     yield from before_chat(found, registration, timeout)  # of a stream the timeout is a silence, not a sum
-    reply = yield from send(found, request, timeout)
+    reply = yield from reach(found, request, timeout)
     if reply.stream is None:
         raise _answers.failure(reply)
     return reply
@@ -75,12 +83,12 @@ def store_key(
 ) -> Plan[StoredKey]:
     """Store a key; `provable` names the enrolment that is of this value."""
     request = store_request(name, value, arguments, provable=provable)
-    return _answers.stored_key((yield from send(found, request, None)))
+    return _answers.stored_key((yield from reach(found, request, None)))
 
 
 def get_key(found: Found, name: str, user_id: str | None) -> Plan[str | bytes | None]:
     """Read a key's value; None where there is no such key."""
-    reply = yield from send(found, _requests.get_key(name, user_id=user_id), None)
+    reply = yield from reach(found, _requests.get_key(name, user_id=user_id), None)
     try:
         return _answers.key_value(reply)
     except NotFoundError as problem:
@@ -95,7 +103,7 @@ def list_keys(found: Found, user_id: str | None, prefix: str | None, tag: tuple[
     cursor: str | None = None
     while True:
         request = _requests.list_keys(user_id=user_id, prefix=prefix, tag=tag, cursor=cursor)
-        page, cursor = _answers.key_names((yield from send(found, request, None)))
+        page, cursor = _answers.key_names((yield from reach(found, request, None)))
         names += page
         if not cursor:
             return names
@@ -107,7 +115,7 @@ def list_provable_keys(found: Found, user_id: str | None) -> Plan[list[str]]:
     after: str | None = None
     while True:
         request = _requests.list_records(user_id=user_id, after=after)
-        page, after = _answers.record_names((yield from send(found, request, None)))
+        page, after = _answers.record_names((yield from reach(found, request, None)))
         names += page
         if not after:
             return names
@@ -115,9 +123,58 @@ def list_provable_keys(found: Found, user_id: str | None) -> Plan[list[str]]:
 
 def delete_key(found: Found, name: str, user_id: str | None) -> Plan[DeletedKey]:
     """Delete a key."""
-    return _answers.deleted_key((yield from send(found, _requests.delete_key(name, user_id=user_id), None)))
+    return _answers.deleted_key((yield from reach(found, _requests.delete_key(name, user_id=user_id), None)))
 
 
 def restore_key(found: Found, name: str, user_id: str | None) -> Plan[StoredKey]:
     """Take a deletion back."""
-    return _answers.stored_key((yield from send(found, _requests.restore_key(name, user_id=user_id), None)))
+    return _answers.stored_key((yield from reach(found, _requests.restore_key(name, user_id=user_id), None)))
+
+
+class Known:
+    """The models that a client's account can use, as the server said last."""
+
+    def __init__(self) -> None:
+        self.models: tuple[Model, ...] = ()
+        self.until = 0.0
+
+
+def get_models(found: Found) -> Plan[ModelList]:
+    """Read which models the caller can use."""
+    return ModelList(_answers.read((yield from reach(found, _requests.read("/models"), None))))
+
+
+def get_usage(found: Found) -> Plan[UsageReport]:
+    """Read what the caller has spent."""
+    return UsageReport(_answers.read((yield from reach(found, _requests.read("/usage"), None))))
+
+
+def get_budget(found: Found) -> Plan[Budget]:
+    """Read what the caller may still spend."""
+    return Budget(_answers.read((yield from reach(found, _requests.read("/budget"), None))))
+
+
+def pick(found: Found, known: Known, aim: Aim, provider: str | None, *, thinks: bool = False) -> Plan[Model]:
+    """Return the model that fits an aim best, of those that the caller can use.
+
+    An old server does not say which those are; then the catalog of this version counts.
+
+    Raises:
+        NotFoundError: `model_not_found`, if there is none.
+        MeshError: if the server can't be asked.
+    """
+    if time.monotonic() >= known.until:
+        try:
+            known.models = usable((yield from get_models(found)))
+        except MeshError as problem:
+            if problem.code not in {"all_endpoints_failed", "answer_invalid"}:
+                raise
+            known.models = ()
+        known.models = known.models or bundled()
+        known.until = time.monotonic() + _KNOWN_S
+    model = choose(aim, known.models, provider, thinks=thinks)
+    if model is None:
+        what = f"no model of {provider!r}" if provider is not None else "no model"
+        able = " that can think" if thinks else ""
+        raise local_error("model_not_found", f"There is {what}{able} among those that you can use.")
+    return model

@@ -1,5 +1,6 @@
 """Arguments of calls become requests; pure. What is wrong with a call is said here, before anything is sent."""
 
+import os
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
@@ -49,6 +50,8 @@ def chat_body(
     messages: Messages | None,
     system: str | None,
     stream: bool,
+    images: Sequence[Any] | None = None,
+    files: Sequence[Any] | None = None,
     options: Mapping[str, Any],
     extra: Mapping[str, Any],
 ) -> dict[str, Any]:
@@ -59,6 +62,8 @@ def chat_body(
         messages: instead of it, in OpenAI's shape.
         system: instructions before everything else.
         stream: answer piece by piece.
+        images: that go with the message.
+        files: that go with the message.
         options: parameters by name; None is left out.
         extra: members for the provider.
 
@@ -78,13 +83,27 @@ def chat_body(
         raise TypeError(f"{clash[0]} is given twice")
     body |= extra
     body["messages"] = _messages(message, messages, system)
+    if images is not None or files is not None:
+        if message is None:
+            raise TypeError("images and files go with message; in messages=[...] use mesh.image and mesh.file")
+        from mesh._chat import media  # noqa: PLC0415 - most calls have none
+
+        body["messages"][-1] = {"role": "user", "content": media.parts(message, images, files)}
     if stream:
         body["stream"] = True
     return body
 
 
-def chat(body: Mapping[str, Any], *, model: str | None, provider: str | None) -> Request:
+def chat(
+    body: Mapping[str, Any], *, model: str | None, provider: str | None, idempotency_key: str | None = None
+) -> Request:
     """Return the request of a chat.
+
+    Args:
+        body: as `chat_body` makes it.
+        model: who answers; None where the body, or the server, says.
+        provider: as the model.
+        idempotency_key: by which the server knows a repetition; default: a new one, which every try has.
 
     Raises:
         TypeError: if the body holds something that JSON has no word for.
@@ -94,10 +113,16 @@ def chat(body: Mapping[str, Any], *, model: str | None, provider: str | None) ->
         method="POST",
         route=f"{API_PREFIX}/chat/completions",
         path=f"{API_PREFIX}/chat/completions",
+        headers=(("idempotency-key", idempotency_key or os.urandom(16).hex()),),
         body=_encoder.encode({**body, **chosen}),
         chat=True,
         streamed=bool(body.get("stream")),
     )
+
+
+def read(path: str) -> Request:
+    """Return the request that reads something of the account's own."""
+    return Request(method="GET", route=f"{API_PREFIX}{path}", path=f"{API_PREFIX}{path}")
 
 
 def store_key(
@@ -239,13 +264,13 @@ def _check_options(options: Mapping[str, Any]) -> None:
     _check_kind(options, "thinking_budget", int)
     _check_kind(options, "thinking", bool)
     _check_kind(options, "temperature", int, float)
-    _check_kind(options, "response_format", Mapping)
-    tools = options.get("tools")
-    if tools is not None and (isinstance(tools, str | Mapping) or not all(isinstance(tool, Mapping) for tool in tools)):
-        raise TypeError("tools must be a list of mappings in OpenAI's form")
+    _check_kind(options, "strict_models", bool)
     most = options.get("max_tokens")
     if most is not None and most < 1:
         raise ValueError("max_tokens must be at least 1")
+    budget = options.get("thinking_budget")
+    if budget is not None and budget < 1:
+        raise ValueError("thinking_budget must be at least 1")
 
 
 def _check_kind(options: Mapping[str, Any], name: str, *kinds: type) -> None:

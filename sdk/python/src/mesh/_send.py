@@ -30,6 +30,11 @@ class Ready:
 Found = Ready | MeshError
 
 
+def config_of(found: Found) -> Config | None:
+    """Return the configuration where there is one."""
+    return None if isinstance(found, MeshError) else found.config
+
+
 def send(found: Found, request: Request, timeout: float | None) -> Plan[Reply]:
     """Send a request and return its reply, whatever its status.
 
@@ -67,6 +72,7 @@ def send(found: Found, request: Request, timeout: float | None) -> Plan[Reply]:
         if wait is None or time.monotonic() + wait >= deadline:
             return _reply(config, told, given)
         tries += 1
+        _debug.again(request, wait)
         yield Wait(wait)
 
 
@@ -94,6 +100,11 @@ def _reply(config: Config, told: Told, given: float) -> Reply:
         raise local_error("client_closed", "This client was closed.")
     if kind == "forked":
         raise local_error("process_forked", "This process was forked from one that had used Mesh already.")
+    why = told.why
+    if why == "name":
+        raise local_error("host_not_found", f"The name in {config.server_url} has no address.")
+    if why == "certificate":
+        raise local_error("certificate_refused", f"The certificate of {config.server_url} is not trusted here.")
     what = "No connection could be made" if kind == "connect" else "The connection ended before the answer came"
     raise local_error("connection_failed", f"{what}: {config.server_url}.")
 
@@ -104,6 +115,8 @@ def _login_refused(told: Told) -> bool:
 
 
 def _too_late(config: Config, given: float) -> MeshError:
+    if given < 0.001:  # what was left of a call in several steps: its tools took the rest
+        return local_error("timeout", "The time that the call was given passed before its next step.")
     return local_error("timeout", f"{config.server_url} did not answer within {given:g} s.")
 
 
@@ -114,6 +127,8 @@ def _wait_before_retry(request: Request, told: Told, tries: int) -> float | None
     anything was done. Everything else may have been done, and only what may be done twice is tried again.
     """
     if isinstance(told, TransportFailure):
+        if told.why == "certificate":  # it will be the same one again
+            return None
         again = told.kind == "connect" or (told.kind == "broken" and request.repeatable)
         return _backoff(tries) if again else None
     if told.status not in {429, 502, 503, 504}:

@@ -1,124 +1,20 @@
-"""A streamed answer, piece by piece: what the pieces mean is shared, how they are waited for is not."""
+"""A streamed answer, piece by piece: what the pieces mean is in `_stream_state`, how they are waited for is here."""
 
-from collections.abc import AsyncIterator, Iterator
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
 from types import TracebackType
-from typing import Any, Self
+from typing import TYPE_CHECKING, Any, Self
 
-import msgspec
-
-from mesh import _answers
+from mesh._stream_state import State
 from mesh._transport import Reply, TransportFailure
-from mesh.errors import MeshError, local_error
+from mesh.errors import MeshError
 from mesh.results import ChatChunk, ChatResult
-from mesh_protocol.events import DONE, EventReader, EventTooLarge
 
-_decoder = msgspec.json.Decoder(dict[str, Any])
+if TYPE_CHECKING:
+    from mesh._chat.tools import ToolResult
+    from mesh.events import Event
 
-
-class _State:
-    """Puts the answer together; pure."""
-
-    def __init__(self, reply: Reply | None, error: MeshError | None, *, original: bool) -> None:
-        self.error = error
-        self.finished = False
-        self._original = original
-        self._reader = EventReader()
-        self._status = reply.status if reply else None
-        self._request_id = reply.headers.get("x-request-id") if reply else None
-        self._content: list[str] = []
-        self._thinking: list[str] = []
-        self._tools: dict[int, dict[str, Any]] = {}
-        self._reason: str | None = None
-        self._first: dict[str, Any] = {}
-        self._last: dict[str, Any] = {}
-
-    def feed(self, content: bytes) -> list[Any]:
-        """Return the pieces that this content completes.
-
-        Raises:
-            MeshError: the server's own, or `answer_invalid`.
-        """
-        pieces: list[Any] = []
-        try:
-            for data in self._reader.feed(content):
-                if data.strip() == DONE:
-                    self.finished = True
-                    break
-                self._take(_decoder.decode(data), pieces)
-        except (msgspec.DecodeError, UnicodeDecodeError, RecursionError, EventTooLarge):
-            raise local_error("answer_invalid", "The stream holds something that is no piece of an answer.") from None
-        return pieces
-
-    def _take(self, chunk: dict[str, Any], pieces: list[Any]) -> None:
-        error = chunk.get("error")
-        if isinstance(error, dict):
-            raise _answers.told(error, self._status, chunk.get("request_id") or self._request_id)
-        choices = chunk.get("choices") or []
-        if not choices:
-            self._last = chunk
-            return
-        self._first = self._first or chunk
-        choice = choices[0]
-        self._reason = choice.get("finish_reason") or self._reason
-        delta = choice.get("delta") or {}
-        text, thinking = delta.get("content") or "", delta.get("reasoning_content")
-        if text:
-            self._content.append(text)
-        if thinking:
-            self._thinking.append(thinking)
-        for call in delta.get("tool_calls") or []:
-            self._add_call(call)
-        if self._original:
-            pieces.append(chunk)
-        elif text or thinking or delta.get("tool_calls"):
-            pieces.append(ChatChunk(text=text, thinking=thinking, raw=chunk))
-
-    def _add_call(self, delta: dict[str, Any]) -> None:
-        call = self._tools.setdefault(
-            int(delta.get("index") or 0), {"id": None, "type": "function", "function": {"name": "", "arguments": ""}}
-        )
-        call["id"] = delta.get("id") or call["id"]
-        function = delta.get("function") or {}
-        call["function"]["name"] += function.get("name") or ""
-        call["function"]["arguments"] += function.get("arguments") or ""
-
-    def broke(self, problem: TransportFailure | None) -> MeshError:
-        """Return the error of a stream that stopped before its end."""
-        if problem is not None and problem.kind == "timeout":
-            return local_error("timeout", "The stream fell silent for longer than the call was given.")
-        return local_error("stream_truncated", "The stream stopped before the answer was complete.")
-
-    def response(self) -> ChatResult:
-        """Return the full result; of a stream that failed, the failure.
-
-        Raises:
-            RuntimeError: before the end.
-        """
-        if self.error is not None:
-            return ChatResult.failed(self.error)
-        if not self.finished:
-            raise RuntimeError("the stream has not come to its end yet; iterate over it first")
-        message = {"role": "assistant", "content": "".join(self._content)}
-        calls = [self._tools[index] for index in sorted(self._tools)]
-        thinking = "".join(self._thinking) or None
-        choice = {"index": 0, "message": message, "finish_reason": self._reason}
-        if calls:
-            choice["message"] = {**message, "tool_calls": calls}
-        known = {**self._first, **self._last}
-        return ChatResult(
-            success=True,
-            content=message["content"],
-            model=known.get("model"),
-            provider=known.get("provider"),
-            usage=_answers.usage(known.get("usage"), known.get("cost_usd")),
-            thinking=thinking,
-            tool_calls=calls,
-            finish_reason=self._reason,
-            warnings=known.get("warnings") or [],
-            id=self._first.get("id"),
-            request_id=known.get("request_id") or self._request_id,
-            raw={**known, "object": "chat.completion", "choices": [choice]},
-        )
+    Follow = Callable[[ChatResult], tuple[list[ToolResult], Reply] | None]
+    AsyncFollow = Callable[[ChatResult], Awaitable[tuple[list[ToolResult], Reply] | None]]
 
 
 class Stream:
@@ -128,9 +24,20 @@ class Stream:
     while iterating.
     """
 
-    def __init__(self, reply: Reply | None, error: MeshError | None = None, *, original: bool = False) -> None:
+    def __init__(
+        self,
+        reply: Reply | None,
+        error: MeshError | None = None,
+        *,
+        state: State | None = None,
+        follow: "Follow | None" = None,
+        raises: bool = False,
+        original: bool = False,
+    ) -> None:
         self._body = reply.stream if reply else None
-        self._state = _State(reply, error, original=original)
+        self._state = state or State(reply, error, original=original)
+        self._follow = follow
+        self._raises = raises
         self._pieces = self._iterate()
 
     def __iter__(self) -> Iterator[ChatChunk]:
@@ -150,30 +57,89 @@ class Stream:
         if state.error is not None:
             raise state.error
         try:
-            for content in self._body or ():
-                yield from state.feed(content)
-                if state.finished:
+            while True:
+                for content in self._body or ():
+                    for piece in state.feed(content):
+                        yield piece
+                        if state.cancelled:
+                            return
+                    if state.finished:
+                        break
+                if not self._next_round():
                     return
-            raise state.broke(None)
-        except TransportFailure as problem:
-            state.error = state.broke(problem)
-            raise state.error from None
-        except MeshError as problem:
-            state.error = problem
-            raise
+        except (TransportFailure, MeshError) as problem:
+            error = state.failed(problem)
+            if error is None:
+                return
+            raise error from None
         finally:
             self.close()
+
+    def _next_round(self) -> bool:
+        """Go on with the next answer where tools were called; return whether there is one."""
+        state = self._state
+        state.check()
+        followed = None if state.cancelled or self._follow is None else self._follow(state.answer())
+        if followed is None:
+            state.end()
+            return False
+        self.close()
+        results, reply = followed
+        self._body = reply.stream
+        state.begin(reply, results)
+        return True
+
+    def events(self) -> "Iterator[Event]":
+        """Yield what happens, typed: text, thinking, tool calls and their results, then usage and the end.
+
+        Raises:
+            MeshError: if the answer fails or stops early.
+        """
+        from mesh.events import events_of, last_events  # noqa: PLC0415 - only where they are asked for
+
+        for piece in self._pieces:
+            yield from events_of(piece)
+        yield from last_events(self.response)
+
+    def until_done(self) -> ChatResult:
+        """Wait for the rest and return the full result, or the failure.
+
+        Raises:
+            MeshError: with `raise_on_error=True`, if the answer fails or stops early.
+        """
+        try:
+            for _ in self._pieces:
+                pass
+        except MeshError:
+            if self._raises:
+                raise
+        return self.response
+
+    def cancel(self) -> None:
+        """Stop: the call is cancelled at the provider, iterating ends, and `.response` has what had come.
+
+        It may be called from another thread. What was spent is known where the server had told it before; the account's
+        usage always has it.
+        """
+        self._state.cancelled = True
+        self.close()
 
     @property
     def response(self) -> ChatResult:
         """The full result, once the stream has come to its end."""
         return self._state.response()
 
+    @property
+    def parsed_so_far(self) -> Any:
+        """What an answer with a `response_format` says so far, as dictionaries and lists; None for nothing yet."""
+        return self._state.so_far()
+
     def close(self) -> None:
         """Give the rest up; closing twice is fine."""
         body, self._body = self._body, None
         if body is not None:
             body.close()
+            self._state.closed()
 
     def __enter__(self) -> Self:
         """Return itself."""
@@ -189,9 +155,20 @@ class Stream:
 class AsyncStream:
     """As `Stream`, for `async for` and `async with`."""
 
-    def __init__(self, reply: Reply | None, error: MeshError | None = None, *, original: bool = False) -> None:
+    def __init__(
+        self,
+        reply: Reply | None,
+        error: MeshError | None = None,
+        *,
+        state: State | None = None,
+        follow: "AsyncFollow | None" = None,
+        raises: bool = False,
+        original: bool = False,
+    ) -> None:
         self._body = reply.stream if reply else None
-        self._state = _State(reply, error, original=original)
+        self._state = state or State(reply, error, original=original)
+        self._follow = follow
+        self._raises = raises
         self._pieces = self._iterate()
 
     def __aiter__(self) -> AsyncIterator[ChatChunk]:
@@ -211,32 +188,91 @@ class AsyncStream:
         if state.error is not None:
             raise state.error
         try:
-            if self._body is not None:
-                async for content in self._body:
+            while True:
+                async for content in self._body or _nothing():
                     for piece in state.feed(content):
                         yield piece
+                        if state.cancelled:
+                            return
                     if state.finished:
-                        return
-            raise state.broke(None)
-        except TransportFailure as problem:
-            state.error = state.broke(problem)
-            raise state.error from None
-        except MeshError as problem:
-            state.error = problem
-            raise
+                        break
+                if not await self._next_round():
+                    return
+        except (TransportFailure, MeshError) as problem:
+            error = state.failed(problem)
+            if error is None:
+                return
+            raise error from None
         finally:
             await self.aclose()
+
+    async def _next_round(self) -> bool:
+        """Go on with the next answer where tools were called; return whether there is one."""
+        state = self._state
+        state.check()
+        followed = None if state.cancelled or self._follow is None else await self._follow(state.answer())
+        if followed is None:
+            state.end()
+            return False
+        await self.aclose()
+        results, reply = followed
+        self._body = reply.stream
+        state.begin(reply, results)
+        return True
+
+    async def events(self) -> "AsyncIterator[Event]":
+        """Yield what happens, typed: text, thinking, tool calls and their results, then usage and the end.
+
+        Raises:
+            MeshError: if the answer fails or stops early.
+        """
+        from mesh.events import events_of, last_events  # noqa: PLC0415 - only where they are asked for
+
+        async for piece in self._pieces:
+            for event in events_of(piece):
+                yield event
+        for event in last_events(self.response):
+            yield event
+
+    async def until_done(self) -> ChatResult:
+        """Wait for the rest and return the full result, or the failure.
+
+        Raises:
+            MeshError: with `raise_on_error=True`, if the answer fails or stops early.
+        """
+        try:
+            async for _ in self._pieces:
+                pass
+        except MeshError:
+            if self._raises:
+                raise
+        return self.response
+
+    async def cancel(self) -> None:
+        """Stop: the call is cancelled at the provider, iterating ends, and `.response` has what had come.
+
+        It may be called from another task. What was spent is known where the server had told it before; the account's
+        usage always has it.
+        """
+        self._state.cancelled = True
+        await self.aclose()
 
     @property
     def response(self) -> ChatResult:
         """The full result, once the stream has come to its end."""
         return self._state.response()
 
+    @property
+    def parsed_so_far(self) -> Any:
+        """What an answer with a `response_format` says so far, as dictionaries and lists; None for nothing yet."""
+        return self._state.so_far()
+
     async def aclose(self) -> None:
         """Give the rest up; closing twice is fine."""
         body, self._body = self._body, None
         if body is not None:
             await body.aclose()
+            self._state.closed()
 
     async def __aenter__(self) -> Self:
         """Return itself."""
@@ -247,3 +283,10 @@ class AsyncStream:
     ) -> None:
         """Close it."""
         await self.aclose()
+
+
+async def _nothing() -> AsyncIterator[bytes]:
+    """Yield nothing: the body of a stream that was closed."""
+    empty: tuple[bytes, ...] = ()
+    for content in empty:
+        yield content

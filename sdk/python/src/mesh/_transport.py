@@ -22,7 +22,9 @@ from pyreqwest.exceptions import (
     RequestTimeoutError,
 )
 
-from mesh._interrupt import Helper
+from mesh._certificates import Verify, certificates
+from mesh._interrupt import Helper, Pump
+from mesh._native import built, headers_of
 
 CONNECT_S = 5.0
 #: Clients kept for different idle limits; calls mostly use one.
@@ -37,11 +39,18 @@ class TransportFailure(Exception):
     Attributes:
         kind: `connect`: no connection was made, nothing was sent; `timeout`: the time passed; `broken`: the connection
             ended early; `closed`: the client was closed; `forked`: this process was forked from one that had used it.
+        why: of a connection that was not made: `name`: the host's name has no address; `certificate`: the server's is
+            not trusted; None: anything else.
     """
 
-    def __init__(self, kind: Literal["connect", "timeout", "broken", "closed", "forked"]) -> None:
+    def __init__(
+        self,
+        kind: Literal["connect", "timeout", "broken", "closed", "forked"],
+        why: Literal["name", "certificate"] | None = None,
+    ) -> None:
         super().__init__(kind)
         self.kind = kind
+        self.why = why
 
 
 @dataclass(frozen=True, slots=True)
@@ -68,12 +77,14 @@ class Reply:
     Attributes:
         headers: by lower-case name.
         stream: a `SyncBody` or `AsyncBody` where the body was asked for as a stream.
+        span: of the stream, where somebody traces.
     """
 
     status: int
     headers: dict[str, str]
     body: bytes = field(default=b"", repr=False)
     stream: Any = None
+    span: Any = None
 
 
 class SyncBody(Protocol):
@@ -118,7 +129,14 @@ class AsyncTransport(Protocol):
 
 def _failure(problem: PyreqwestError) -> TransportFailure:
     # Only the kind goes on: the library's text may hold the address.
-    if isinstance(problem, BuilderError) or _never_connected(problem):
+    causes = problem.details["causes"] if isinstance(problem, DetailedPyreqwestError) else None
+    said = [str(cause["message"]) for cause in causes or ()]
+    # Its classes do not tell whether anything was sent: a `ConnectError` may also come after the whole request.
+    if isinstance(problem, BuilderError) or "client error (Connect)" in said:
+        if "dns error" in said:
+            return TransportFailure("connect", "name")
+        if any("certificate" in message for message in said):
+            return TransportFailure("connect", "certificate")
         return TransportFailure("connect")
     if isinstance(problem, RequestTimeoutError):
         return TransportFailure("timeout")
@@ -127,22 +145,17 @@ def _failure(problem: PyreqwestError) -> TransportFailure:
     return TransportFailure("broken")
 
 
-def _never_connected(problem: PyreqwestError) -> bool:
-    """Return whether nothing was sent.
-
-    The library's classes do not tell: a `ConnectError` may also come after the whole request.
-    """
-    causes = problem.details["causes"] if isinstance(problem, DetailedPyreqwestError) else None
-    return any(cause["message"] == "client error (Connect)" for cause in causes or ())
-
-
-def _configured(builder: Any, request: WireRequest) -> Any:
+def _configured(builder: Any, request: WireRequest, verify: Verify, trusted: bytes | None) -> Any:
     builder = builder.user_agent("mesh-python").connect_timeout(timedelta(seconds=CONNECT_S))
     builder = builder.follow_redirects(enable=False).referer(enable=False)
     if request.streamed:
         builder = builder.read_timeout(timedelta(seconds=request.timeout))
     if urlsplit(request.url).hostname in _LOOPBACK:
         builder = builder.no_proxy()
+    if trusted is not None:
+        builder = builder.add_root_certificate_pem(trusted)
+    if verify is False:
+        builder = builder.danger_accept_invalid_certs(enable=True)
     return builder.build()
 
 
@@ -167,26 +180,15 @@ def _check_process() -> None:
         raise TransportFailure("forked")
 
 
-def _built(client: Any, request: WireRequest) -> Any:
-    builder = client.request(request.method, request.url)
-    for name, value in request.headers:
-        builder = builder.header(name, value, is_sensitive=name == "authorization")
-    if request.body is not None:
-        builder = builder.body_bytes(request.body)
-    if not request.streamed:
-        builder = builder.timeout(timedelta(seconds=request.timeout))
-    # Without a limit of 0 the library would wait for the first 64 KiB of a stream before it hands anything on.
-    return builder.streamed_read_buffer_limit(0).build_streamed()
-
-
-def _headers(response: Any) -> dict[str, str]:
-    return {name.lower(): value for name, value in response.headers.items()}
-
-
 class HTTPTransport:
-    """The default for `MeshClient`: HTTP/1.1 with kept connections, TLS by the system's trust store, proxies."""
+    """The default for `MeshClient`: HTTP/1.1 with kept connections, TLS by the system's trust store, proxies.
 
-    def __init__(self) -> None:
+    Args:
+        verify: a PEM file with certificates to trust beside the system's (and `SSL_CERT_FILE`'s); False checks nothing.
+    """
+
+    def __init__(self, verify: Verify = True) -> None:  # noqa: FBT002 - the field's usual name and kind
+        self._verify, self._trusted = verify, certificates(verify)
         self._clients: dict[_Key, SyncClient] = {}
         self._lock = threading.Lock()
         self._closed = False
@@ -209,13 +211,16 @@ class HTTPTransport:
 
     def _exchange(self, client: SyncClient, request: WireRequest) -> Reply:
         try:
-            sending = _built(client, request)
+            sending = built(client, request)
+            if not request.streamed:
+                response = sending.send()
+                return Reply(response.status, headers_of(response), bytes(response.bytes()))
             response = sending.__enter__()
         except PyreqwestError as problem:
             raise _failure(problem) from None
-        body = _SyncPieces(sending, response, self._helper)
-        reply = Reply(response.status, _headers(response))
-        if request.streamed and reply.status == 200:
+        body = _SyncPieces(sending, response)
+        reply = Reply(response.status, headers_of(response))
+        if reply.status == 200:
             reply.stream = body
             return reply
         try:
@@ -243,24 +248,28 @@ class HTTPTransport:
             if client is None:
                 if len(self._clients) >= _MOST_CLIENTS:
                     del self._clients[next(iter(self._clients))]  # what it is doing goes on; then it is collected
-                client = self._clients[key] = _configured(SyncClientBuilder(), request)
+                client = self._clients[key] = _configured(SyncClientBuilder(), request, self._verify, self._trusted)
         return client
 
 
 class _SyncPieces:
-    """The body of a reply. A read that waits can't be ended from outside: closing then takes effect when it returns."""
+    """The body of a reply, read ahead by a thread of its own.
 
-    def __init__(self, sending: Any, response: Any, helper: Helper) -> None:
+    A native read that waits can't be ended from outside: after closing, the reader is over at once, and the connection
+    when the read returns, that is with the next piece or at the limit of silence.
+    """
+
+    def __init__(self, sending: Any, response: Any) -> None:
         self._sending = sending
         self._reader = response.body_reader
-        self._helper = helper
+        self._pump: Pump[bytes] | None = None
         self._lock = threading.Lock()
         self._reading = False
         self._closed = False
 
     def __iter__(self) -> Iterator[bytes]:
-        while (piece := self._helper.run(self._next, self.close)) is not None:
-            yield piece
+        self._pump = Pump(self.rest, self.close)
+        return iter(self._pump)
 
     def rest(self) -> Iterator[bytes]:
         """Yield the pieces, waiting in this thread."""
@@ -270,6 +279,8 @@ class _SyncPieces:
     def close(self) -> None:
         with self._lock:
             done, self._closed = self._closed or self._reading, True
+        if self._pump is not None:
+            self._pump.stop()
         if not done:
             self._sending.__exit__(None, None, None)
 
@@ -301,9 +312,14 @@ def _settle() -> None:
 
 
 class AsyncHTTPTransport:
-    """The default for `AsyncMeshClient`."""
+    """The default for `AsyncMeshClient`.
 
-    def __init__(self) -> None:
+    Args:
+        verify: as `HTTPTransport` has it.
+    """
+
+    def __init__(self, verify: Verify = True) -> None:  # noqa: FBT002 - the field's usual name and kind
+        self._verify, self._trusted = verify, certificates(verify)
         self._clients: dict[tuple[str, float], Client] = {}
         self._closed = False
         atexit.unregister(_settle)
@@ -312,13 +328,16 @@ class AsyncHTTPTransport:
     async def send(self, request: WireRequest) -> Reply:
         """Send one request."""
         try:
-            sending = _built(self._client(request), request)
+            sending = built(self._client(request), request)
+            if not request.streamed:
+                response = await sending.send()
+                return Reply(response.status, headers_of(response), bytes(await response.bytes()))
             response = await sending.__aenter__()
         except PyreqwestError as problem:
             raise _failure(problem) from None
         body = _AsyncPieces(sending, response)
-        reply = Reply(response.status, _headers(response))
-        if request.streamed and reply.status == 200:
+        reply = Reply(response.status, headers_of(response))
+        if reply.status == 200:
             reply.stream = body
             return reply
         try:
@@ -344,7 +363,7 @@ class AsyncHTTPTransport:
         if client is None:
             if len(self._clients) >= _MOST_CLIENTS:
                 del self._clients[next(iter(self._clients))]
-            client = self._clients[key] = _configured(ClientBuilder(), request)
+            client = self._clients[key] = _configured(ClientBuilder(), request, self._verify, self._trusted)
         return client
 
 

@@ -1,25 +1,25 @@
 """The client: one login for every model, and the keys in the vault."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from datetime import datetime
 from types import TracebackType
-from typing import Any, Literal, Self, TypeVar, overload
+from typing import Self, TypeVar
 
 from mesh import _operations
+from mesh._certificates import Verify
+from mesh._chat.sync_helpers import SyncHelpers
 from mesh._operations import KeyArguments
 from mesh._plan import Plan, drive
-from mesh._requests import Messages
-from mesh._stream import Stream
 from mesh._transport import HTTPTransport, SyncTransport
 from mesh.errors import MeshError
 from mesh.keys.methods import ProofMethods
-from mesh.results import ChatResult, DeletedKey, Result, StoredKey
+from mesh.results import DeletedKey, Result, StoredKey
 
 T = TypeVar("T")
 R = TypeVar("R", bound=Result)
 
 
-class MeshClient(ProofMethods):
+class MeshClient(SyncHelpers, ProofMethods):
     """Talks to a Mesh server. Use it from as many threads as you like.
 
     Methods whose result is a mapping report failure in it: `success`, `error`, `troubleshooting`, `code`. Methods with
@@ -39,6 +39,8 @@ class MeshClient(ProofMethods):
             AUTH0_CLIENT_ID, AUTH0_CLIENT_SECRET, AUTH0_AUDIENCE, AUTH0_DOMAIN.
         auto_refresh: renew a stored login before it ends, and once when the server refuses it; default: AUTO_REFRESH,
             then true. A token that was given is never renewed.
+        strict_models: fail where a model is retired, rather than let its successor answer.
+        verify: a PEM file with certificates to trust beside the system's; False, with `allow_insecure`, checks none.
         transport: what sends requests; for tests and for other HTTP libraries.
 
     Raises:
@@ -62,8 +64,12 @@ class MeshClient(ProofMethods):
         audience: str | None = None,
         auth0_domain: str | None = None,
         auto_refresh: bool | None = None,
+        strict_models: bool = False,
+        verify: Verify = True,
         transport: SyncTransport | None = None,
     ) -> None:
+        if verify is False and not allow_insecure:
+            raise ValueError("verify=False sends your login to whoever answers: it needs allow_insecure=True")
         super().__init__(
             server_url,
             auth_token,
@@ -74,151 +80,14 @@ class MeshClient(ProofMethods):
             original_response=original_response,
             debug=debug,
             allow_insecure=allow_insecure,
+            strict_models=strict_models,
             client_id=client_id,
             client_secret=client_secret,
             audience=audience,
             auth0_domain=auth0_domain,
             auto_refresh=auto_refresh,
         )
-        self._transport: SyncTransport = transport if transport is not None else HTTPTransport()
-
-    @overload
-    def chat(
-        self,
-        message: str | None = None,
-        *,
-        messages: Messages | None = None,
-        model: str | None = None,
-        provider: str | None = None,
-        system: str | None = None,
-        stream: Literal[True],
-        thinking: bool | None = None,
-        thinking_budget: int | None = None,
-        max_tokens: int | None = None,
-        temperature: float | None = None,
-        tools: Sequence[Mapping[str, Any]] | None = None,
-        response_format: Mapping[str, Any] | None = None,
-        original_response: bool | None = None,
-        timeout: float | None = None,
-        **extra: Any,
-    ) -> Stream: ...
-
-    @overload
-    def chat(
-        self,
-        message: str | None = None,
-        *,
-        messages: Messages | None = None,
-        model: str | None = None,
-        provider: str | None = None,
-        system: str | None = None,
-        stream: Literal[False] = False,
-        thinking: bool | None = None,
-        thinking_budget: int | None = None,
-        max_tokens: int | None = None,
-        temperature: float | None = None,
-        tools: Sequence[Mapping[str, Any]] | None = None,
-        response_format: Mapping[str, Any] | None = None,
-        original_response: Literal[False] | None = None,
-        timeout: float | None = None,
-        **extra: Any,
-    ) -> ChatResult: ...
-
-    @overload
-    def chat(
-        self,
-        message: str | None = None,
-        *,
-        messages: Messages | None = None,
-        model: str | None = None,
-        provider: str | None = None,
-        system: str | None = None,
-        stream: Literal[False] = False,
-        thinking: bool | None = None,
-        thinking_budget: int | None = None,
-        max_tokens: int | None = None,
-        temperature: float | None = None,
-        tools: Sequence[Mapping[str, Any]] | None = None,
-        response_format: Mapping[str, Any] | None = None,
-        original_response: Literal[True],
-        timeout: float | None = None,
-        **extra: Any,
-    ) -> dict[str, Any]: ...
-
-    def chat(
-        self,
-        message: str | None = None,
-        *,
-        messages: Messages | None = None,
-        model: str | None = None,
-        provider: str | None = None,
-        system: str | None = None,
-        stream: bool = False,
-        thinking: bool | None = None,
-        thinking_budget: int | None = None,
-        max_tokens: int | None = None,
-        temperature: float | None = None,
-        tools: Sequence[Mapping[str, Any]] | None = None,
-        response_format: Mapping[str, Any] | None = None,
-        original_response: bool | None = None,
-        timeout: float | None = None,
-        **extra: Any,
-    ) -> ChatResult | dict[str, Any] | Stream:
-        """Ask a model.
-
-        Args:
-            message: what to say; `prompt=` is another word for it.
-            messages: instead, a conversation in OpenAI's shape, also with image parts.
-            model: as the provider names it; default: see `set_default_model`.
-            provider: who answers; default: found by the model.
-            system: instructions for the model.
-            stream: return a stream of pieces instead of the whole answer.
-            thinking: let the model think first, where it can.
-            thinking_budget: tokens that it may think.
-            max_tokens: the longest answer, in tokens.
-            temperature: from 0, the likeliest words.
-            tools: functions that the model may call, in OpenAI's form.
-            response_format: a JSON schema for the answer, in OpenAI's form.
-            original_response: return the provider's own body, unchanged.
-            timeout: seconds for the call; of a stream, the longest silence.
-            **extra: anything else that the provider takes, such as `top_p`, and `key_name`: which of your keys to use.
-
-        Returns:
-            The answer, or the failure: `success` tells. With `stream=True` a stream, whose iteration raises.
-
-        Raises:
-            TypeError, ValueError: if the call is wrong.
-            MeshError: with `raise_on_error=True`, whatever else fails.
-        """
-        call = self._chat_call(
-            message,
-            {
-                "messages": messages,
-                "model": model,
-                "provider": provider,
-                "system": system,
-                "stream": stream,
-                "thinking": thinking,
-                "thinking_budget": thinking_budget,
-                "max_tokens": max_tokens,
-                "temperature": temperature,
-                "tools": tools,
-                "response_format": response_format,
-                "original_response": original_response,
-                "timeout": timeout,
-            },
-            extra,
-        )
-        if stream:
-            try:
-                reply = self._run(_operations.open_stream(self._found, self._registration, call.request, call.timeout))
-            except MeshError as problem:
-                if self._raise_on_error:
-                    raise
-                return Stream(None, problem)
-            return Stream(reply, original=call.original)
-        plan = _operations.chat(self._found, self._registration, call.request, call.timeout, original=call.original)
-        return self._report(plan, ChatResult)
+        self._transport: SyncTransport = transport if transport is not None else HTTPTransport(verify)
 
     def store_key(
         self,

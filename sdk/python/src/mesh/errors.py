@@ -110,6 +110,10 @@ class StreamTruncated(ConnectionFailed):
     """A stream stopped before its answer was complete."""
 
 
+class OutputInvalid(MeshError):
+    """The model's answer is not of the form that was asked for; `details["content"]` has its text."""
+
+
 class ConfigurationError(MeshError):
     """The client does not know where to go, or must not go there."""
 
@@ -133,6 +137,9 @@ _BY_CODE: dict[str, type[MeshError]] = {
     "timeout": DeadlineExceeded,
     "stream_truncated": StreamTruncated,
     "connection_failed": ConnectionFailed,
+    "host_not_found": ConnectionFailed,
+    "certificate_refused": ConnectionFailed,
+    "output_invalid": OutputInvalid,
     "answer_invalid": ConnectionFailed,
     "all_endpoints_failed": ConnectionFailed,
     "registration_failed": AuthenticationError,

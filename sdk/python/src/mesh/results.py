@@ -1,12 +1,29 @@
 """What calls return: mappings whose members are attributes, too."""
 
-from typing import TYPE_CHECKING, Any, Self
+from typing import TYPE_CHECKING, Any, Generic, Self, TypeVar
 
 from mesh.errors import MeshError
 
+if TYPE_CHECKING:
+    from mesh._chat.tools import ToolResult
 
-class Result(dict[str, Any]):
-    """A dictionary with attributes: `r["name"]` and `r.name` are the same.
+P = TypeVar("P")
+
+
+class Member(dict[str, Any]):
+    """A dictionary with attributes: `m["name"]` and `m.name` are the same."""
+
+    if not TYPE_CHECKING:
+
+        def __getattr__(self, name: str) -> Any:
+            try:
+                return self[name]
+            except KeyError as problem:
+                raise AttributeError(*problem.args) from None
+
+
+class Result(Member):
+    """What a call returns: a dictionary with attributes.
 
     Of a call that failed it has `success=False`, `error`, `details`, `troubleshooting`, `code`, `status` and
     `request_id`; asking it for anything else says why there is no such thing.
@@ -25,14 +42,6 @@ class Result(dict[str, Any]):
         """Return the result of a call that failed."""
         return cls(error.to_dict())
 
-    if not TYPE_CHECKING:
-
-        def __getattr__(self, name: str) -> Any:
-            try:
-                return self[name]
-            except KeyError as problem:
-                raise AttributeError(*problem.args) from None
-
     def __missing__(self, key: str) -> Any:
         """Say that the call failed where that is why there is no such member."""
         if self.get("success") is False and not key.startswith("__"):
@@ -45,14 +54,28 @@ class Result(dict[str, Any]):
             return "\n".join([f"Error: {self.get('error')}", *(f"  - {step}" for step in self.troubleshooting)])
         return super().__repr__()
 
+    def _repr_markdown_(self) -> str | None:
+        """Return what a notebook shows of a failure; of anything else what it shows anyway."""
+        if self.get("success") is not False:
+            return None
+        from mesh._display import failure  # noqa: PLC0415 - only in notebooks
 
-class Usage(Result):
+        return failure(self)
+
+
+class Usage(Member):
     """Tokens that a call spent, and what they cost in US dollars where that is known."""
 
     input_tokens: int
     output_tokens: int
     total_tokens: int
     cost_usd: float | None
+
+    def _repr_html_(self) -> str:
+        """Return what a notebook shows."""
+        from mesh._display import usage  # noqa: PLC0415 - only in notebooks
+
+        return usage(self)
 
 
 class ChatResult(Result):
@@ -68,6 +91,8 @@ class ChatResult(Result):
         finish_reason: `stop`, `length`, `tool_calls` or `content_filter`.
         warnings: what was done otherwise than asked, one sentence each.
         id: the provider's.
+        tool_results: what came of the tools that were run; only of a call that had some to run.
+        messages: all that was said in its rounds but for the answer itself; only of such a call.
         raw: the whole answer of the server.
     """
 
@@ -80,24 +105,44 @@ class ChatResult(Result):
     finish_reason: str | None
     warnings: list[str]
     id: str | None
+    tool_results: "list[ToolResult]"
+    messages: list[dict[str, Any]]
     raw: dict[str, Any]
 
     def __str__(self) -> str:
         """Return the text, or what went wrong."""
         return str(self["content"]) if self.get("success") else super().__str__()
 
+    def _repr_markdown_(self) -> str:
+        """Return what a notebook shows: the text, in which nothing runs and nothing is loaded."""
+        from mesh._display import answer, failure  # noqa: PLC0415 - only in notebooks
 
-class ChatChunk(Result):
+        return answer(self) if self.get("success") else failure(self)
+
+
+class ParsedResult(ChatResult, Generic[P]):
+    """The answer of a call with a class as its `response_format`.
+
+    Attributes:
+        parsed: the object; None where the model calls a tool that the caller runs.
+    """
+
+    parsed: P
+
+
+class ChatChunk(Member):
     """One piece of a streamed answer; `str()` of it is its text.
 
     Attributes:
         text: what to show; may be empty where the piece is thinking or part of a tool call.
         thinking: a piece of the model's reasoning.
+        tool_result: of a tool that was run between two answers; only of such a piece.
         raw: the piece as the provider wrote it.
     """
 
     text: str
     thinking: str | None
+    tool_result: "ToolResult"
     raw: dict[str, Any]
 
     def __str__(self) -> str:
@@ -148,3 +193,28 @@ class DeletedKey(Result):
     name: str
     deleted_at: str
     restorable_until: str
+
+
+class ModelList(Result):
+    """The models that you can use.
+
+    Attributes:
+        models: their names by provider.
+        data: what is known of each.
+    """
+
+    models: dict[str, list[str]]
+    data: list[dict[str, Any]]
+
+
+class UsageReport(Result):
+    """What you have spent, as the server counts it."""
+
+
+class Budget(Result):
+    """What you may spend, and what is left."""
+
+
+def reasoning(delta: dict[str, Any]) -> str | None:
+    """Return a piece of the model's reasoning, by either of the names that servers have for it."""
+    return delta.get("reasoning_content") or delta.get("reasoning")

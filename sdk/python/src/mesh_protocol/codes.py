@@ -316,12 +316,37 @@ CODES: dict[str, Code] = {
         ),
         retryable=True,
     ),
+    "host_not_found": Code(
+        None,
+        _CLIENT,
+        (
+            "Check the spelling of the server's address: MESH_API_URL, server_url= or the profile.",
+            "Check that this machine has a network and a name server.",
+        ),
+        retryable=True,
+    ),
+    "certificate_refused": Code(
+        None,
+        _CLIENT,
+        (
+            "Where your company signs its own, set SSL_CERT_FILE to its certificate, or pass verify=PATH.",
+            "Check the address, and this machine's clock.",
+        ),
+    ),
     "timeout": Code(None, _CLIENT, ("Try again, or give the call more time with timeout=.",), retryable=True),
     "stream_truncated": Code(
         None,
         _CLIENT,
         ("The answer is not complete: ask again.", "Check the server's log by the request id."),
         retryable=True,
+    ),
+    "output_invalid": Code(
+        None,
+        _CLIENT,
+        (
+            "Ask again, or another model: the answer is in the details.",
+            "Where it was cut, give it more max_tokens; where it does not fit, describe the fields more closely.",
+        ),
     ),
     "answer_invalid": Code(None, _CLIENT, ("Check that the address is a Mesh server and not a web page or a proxy.",)),
     "proof_parameters_refused": Code(

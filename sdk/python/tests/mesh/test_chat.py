@@ -198,7 +198,7 @@ def test_each_family_has_its_class(make, server, code, status, expected):
         (200, b'{"choices": "x"}'),
         (200, b"[" * 100_000),
         (301, b""),
-        (404, b"<html>"),
+        (403, b"<html>"),
         (502, b"Bad Gateway"),
         (500, b'{"error": "text"}'),
         (500, b'{"error": {"message": "no code"}}'),

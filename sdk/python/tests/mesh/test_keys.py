@@ -92,7 +92,7 @@ def test_a_key_that_is_not_there_is_none(client, server):
 @pytest.mark.parametrize(
     ("code", "status", "error"),
     [
-        ("route_not_found", 404, mesh.NotFoundError),
+        ("token_not_found", 404, mesh.NotFoundError),
         ("token_invalid", 401, mesh.AuthenticationError),
         ("vault_damaged", 500, mesh.ServerError),
     ],

@@ -9,6 +9,7 @@ from sqlalchemy import bindparam, insert, or_, select, update
 
 from mesh_protocol.wire import API_TOKEN_PREFIX
 from mesh_server.accounts import tokens
+from mesh_server.accounts.credentials import credential, shape_problem
 from mesh_server.accounts.identities import account_of
 from mesh_server.accounts.models import (
     EVERYDAY_SCOPES,
@@ -33,7 +34,6 @@ from mesh_server.errors import (
     ScopeMissing,
     TokenExpired,
     TokenInvalid,
-    TokenMissing,
     TokenNotFound,
     TokenRevoked,
     VaultDamaged,
@@ -131,7 +131,7 @@ class Accounts:
             TokenInvalid: the class of it that says why, and nothing of what was presented.
             IssuerUnavailable: if the issuer of a login can't be reached and its keys are not known.
         """
-        token = _credential(authorization, x_api_key)
+        token = credential(authorization, x_api_key)
         # The lookup is by a keyed hash: how long it takes tells nothing about a token that would have matched.
         digest = self._hash(token.encode())
         principal = self._warm.get(digest)
@@ -160,7 +160,7 @@ class Accounts:
 
     async def _look_up(self, token: str, digest: bytes) -> Principal:
         if not tokens.is_well_formed(token):
-            raise TokenInvalid(_shape_problem(token))
+            raise TokenInvalid(shape_problem(token))
         asked = self._forgotten
 
         async def work(tx: Transaction) -> Row | None:
@@ -371,35 +371,3 @@ def _check_new(name: str, scopes: frozenset[str], expires_at: int | None) -> Non
         raise InvalidRequest("`name` has at most 256 printable characters.")
     if expires_at is not None and expires_at <= now_us():
         raise InvalidRequest("`expires_at` is in the past.")
-
-
-def _credential(authorization: bytes | None, x_api_key: bytes | None) -> str:
-    """Return the token that a request carries.
-
-    A token always comes through a header: in a URL it would end in logs.
-    """
-    if authorization is not None:
-        scheme, _, rest = authorization.decode("latin-1").partition(" ")
-        if scheme.lower() in {"bearer", "apikey"}:
-            if rest.strip():
-                return rest.strip()
-        elif authorization.strip():
-            raise TokenInvalid("The header `Authorization` must be `Bearer <token>`.")
-    if x_api_key is not None and x_api_key.strip():
-        return x_api_key.decode("latin-1").strip()
-    raise TokenMissing("This request carries no token.")
-
-
-def _shape_problem(token: str) -> str:
-    if not token.startswith(API_TOKEN_PREFIX):
-        return f"This is no token of Mesh: those begin with `{API_TOKEN_PREFIX}`. This server has no issuer for logins."
-    return "This token is incomplete or mistyped: its checksum does not fit."
-
-
-def credential_of(authorization: bytes | None, x_api_key: bytes | None) -> bytes:
-    """Return the bytes of the credential that a request carries, without its scheme: what a proof is bound to.
-
-    Raises:
-        TokenMissing, TokenInvalid: as `authenticate` does.
-    """
-    return _credential(authorization, x_api_key).encode("latin-1")

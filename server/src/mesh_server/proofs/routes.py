@@ -13,7 +13,7 @@ from mesh_protocol.ksf import KSF_BYTES
 from mesh_protocol.messages import ID_BYTES, MAX_MESSAGE_BYTES, from_text, to_text
 from mesh_protocol.proof import PROOF_BYTES
 from mesh_protocol.zkp import bind_of
-from mesh_server.accounts.service import credential_of
+from mesh_server.accounts.credentials import credential_of
 from mesh_server.addresses import network_of
 from mesh_server.asgi import Endpoint, Handler, Parameter, Request, Send, send_json
 from mesh_server.errors import InvalidRequest

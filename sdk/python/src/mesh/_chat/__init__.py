@@ -1,0 +1,1 @@
+"""Chat beyond one request: tools, structured output, images and files, several turns. Nothing here sends anything."""

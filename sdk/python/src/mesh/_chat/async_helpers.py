@@ -1,0 +1,157 @@
+"""The shorter ways to chat of `AsyncMeshClient`, and what it asks the server about models and money."""
+
+from typing import Any, Literal, overload
+
+from mesh import _operations
+from mesh._chat.async_chat import AsyncChat
+from mesh._stream import AsyncStream
+from mesh.errors import MeshError
+from mesh.models.choose import Aim, claude
+from mesh.results import Budget, ChatResult, ModelList, UsageReport
+
+
+class AsyncHelpers(AsyncChat):
+    """Chats with a model named in the method, or chosen by what it is good at."""
+
+    @overload
+    async def chat_with_gpt4o(self, message: str, *, stream: Literal[True], **options: Any) -> AsyncStream: ...
+
+    @overload
+    async def chat_with_gpt4o(self, message: str, **options: Any) -> ChatResult: ...
+
+    async def chat_with_gpt4o(self, message: str, **options: Any) -> Any:
+        """Ask GPT-4o; options as `chat` takes them."""
+        return await self.chat(message, model="gpt-4o", provider="openai", **options)
+
+    @overload
+    async def chat_with_gpt4(self, message: str, *, stream: Literal[True], **options: Any) -> AsyncStream: ...
+
+    @overload
+    async def chat_with_gpt4(self, message: str, **options: Any) -> ChatResult: ...
+
+    async def chat_with_gpt4(self, message: str, **options: Any) -> Any:
+        """Ask GPT-4; options as `chat` takes them."""
+        return await self.chat(message, model="gpt-4", provider="openai", **options)
+
+    @overload
+    async def chat_with_claude(
+        self, message: str, version: str = ..., *, stream: Literal[True], **options: Any
+    ) -> AsyncStream: ...
+
+    @overload
+    async def chat_with_claude(self, message: str, version: str = ..., **options: Any) -> ChatResult: ...
+
+    async def chat_with_claude(self, message: str, version: str = "3.5", **options: Any) -> Any:
+        """Ask a Claude.
+
+        Args:
+            message: what to say.
+            version: "3", "3.5", "3.7", or a line, a number or both of the current ones: "opus", "4.6", "opus-4.6".
+            **options: as `chat` takes them.
+
+        Raises:
+            ValueError: if there is no such version; the message lists them.
+        """
+        return await self.chat(message, model=claude(version), provider="anthropic", **options)
+
+    @overload
+    async def chat_with_best_model(
+        self, message: str, provider: str | None = ..., *, stream: Literal[True], **options: Any
+    ) -> AsyncStream: ...
+
+    @overload
+    async def chat_with_best_model(self, message: str, provider: str | None = ..., **options: Any) -> ChatResult: ...
+
+    async def chat_with_best_model(self, message: str, provider: str | None = None, **options: Any) -> Any:
+        """Ask the most able model.
+
+        Args:
+            message: what to say.
+            provider: only of this one's models; default: of all that you can use.
+            **options: as `chat` takes them.
+        """
+        return await self._chat_with("best", message, provider, options)
+
+    @overload
+    async def chat_with_fastest_model(
+        self, message: str, provider: str | None = ..., *, stream: Literal[True], **options: Any
+    ) -> AsyncStream: ...
+
+    @overload
+    async def chat_with_fastest_model(self, message: str, provider: str | None = ..., **options: Any) -> ChatResult: ...
+
+    async def chat_with_fastest_model(self, message: str, provider: str | None = None, **options: Any) -> Any:
+        """Ask the most able of the fastest models.
+
+        Args:
+            message: what to say.
+            provider: only of this one's models; default: of all that you can use.
+            **options: as `chat` takes them.
+        """
+        return await self._chat_with("fastest", message, provider, options)
+
+    @overload
+    async def chat_with_cheapest_model(
+        self, message: str, provider: str | None = ..., *, stream: Literal[True], **options: Any
+    ) -> AsyncStream: ...
+
+    @overload
+    async def chat_with_cheapest_model(
+        self, message: str, provider: str | None = ..., **options: Any
+    ) -> ChatResult: ...
+
+    async def chat_with_cheapest_model(self, message: str, provider: str | None = None, **options: Any) -> Any:
+        """Ask the model with the lowest price.
+
+        Args:
+            message: what to say.
+            provider: only of this one's models; default: of all that you can use.
+            **options: as `chat` takes them.
+        """
+        return await self._chat_with("cheapest", message, provider, options)
+
+    @overload
+    async def chat_with_thinking(
+        self, message: str, provider: str | None = ..., *, stream: Literal[True], **options: Any
+    ) -> AsyncStream: ...
+
+    @overload
+    async def chat_with_thinking(self, message: str, provider: str | None = ..., **options: Any) -> ChatResult: ...
+
+    async def chat_with_thinking(self, message: str, provider: str | None = None, **options: Any) -> Any:
+        """Ask the most able model that can think first, and let it.
+
+        Args:
+            message: what to say.
+            provider: only of this one's models; default: of all that you can use.
+            **options: as `chat` takes them.
+        """
+        return await self._chat_with("best", message, provider, options, thinks=True)
+
+    async def _chat_with(
+        self, aim: Aim, message: str, provider: str | None, options: dict[str, Any], *, thinks: bool = False
+    ) -> Any:
+        self._check_helper(message, provider, options, chosen=not thinks)
+        if thinks:
+            options = {"thinking": True, **options}
+        if thinks and options.get("model") is not None:
+            return await self.chat(message, provider=provider, **options)
+        try:
+            model = await self._run(_operations.pick(self._found, self._known, aim, provider, thinks=thinks))
+        except MeshError as problem:
+            if self._raise_on_error:
+                raise
+            return AsyncStream(None, problem) if options.get("stream") else ChatResult.failed(problem)
+        return await self.chat(message, **{**options, "model": model.id, "provider": model.provider})
+
+    async def get_models(self) -> ModelList:
+        """Return the models that you can use, by provider, and what is known of each; or the failure."""
+        return await self._report(_operations.get_models(self._found), ModelList)
+
+    async def get_usage(self) -> UsageReport:
+        """Return what you have spent, as the server counts it; or the failure."""
+        return await self._report(_operations.get_usage(self._found), UsageReport)
+
+    async def get_budget(self) -> Budget:
+        """Return what you may spend, and what is left; or the failure."""
+        return await self._report(_operations.get_budget(self._found), Budget)
