@@ -11,9 +11,12 @@ from datetime import UTC, datetime, timedelta
 
 import pytest
 
+from mesh_protocol import zkp
+from mesh_protocol.messages import to_text
 from mesh_server.accounts.models import SCOPES
 
 from .conftest import caller, open_mesh
+from .proofs.prover import SERVER_ID, Prover
 
 #: A model for everybody, and one for those who have a key of its provider: Ann.
 CONFIG = """
@@ -29,6 +32,9 @@ key_names = ["anns"]
 """
 NEVER = "01a20000-0000-7000-8000-000000000000"
 CHAT = {"model": "acme-1", "message": "hello"}
+#: A blinded value: the base point of P-256.
+POINT = bytes.fromhex("036b17d1f2e12c4247f8bce6e563a440f277037d812deb33a0f4a13945d898c296")
+OPENING = {"suite": zkp.SUITE, "serverId": SERVER_ID, "keyName": "anns", "blinded": to_text(POINT)}
 OPENAI = {"model": "acme-1", "messages": [{"role": "user", "content": "hello"}]}
 
 
@@ -54,6 +60,11 @@ ROUTES = {
     ("GET", "/healthz"): Route("public"),
     ("GET", "/readyz"): Route("public"),
     ("GET", "/openapi.json"): Route("public"),
+    ("GET", "/api/v1/auth/config"): Route("public"),
+    ("POST", "/api/v1/auth/get-auth-url"): Route("public"),
+    ("POST", "/api/v1/auth/exchange-token"): Route("public"),
+    ("POST", "/api/v1/auth/refresh-token"): Route("public"),
+    ("GET", "/api/v1/auth/validate"): Route(),
     ("GET", "/api/v1/auth/profile"): Route(),
     ("GET", "/api/v1/tokens"): Route(),
     ("POST", "/api/v1/tokens"): Route(body={"scopes": ["chat"]}),
@@ -72,6 +83,19 @@ ROUTES = {
     ("DELETE", "/api/v1/keys/{name}/versions/{version}"): Route(
         "keys:write", objects=({"name": "anns", "version": "1"}, {"name": "never", "version": "1"})
     ),
+    ("POST", "/api/v1/zkp/enroll/start"): Route("keys:write", OPENING),
+    ("POST", "/api/v1/zkp/enroll/finish"): Route(
+        "keys:write", {"enrollmentId": "A" * 22, "ksf": "A" * 14, "record": "A" * 172, "proof": "A" * 87}
+    ),
+    ("POST", "/api/v1/zkp/challenge"): Route("verify", OPENING),
+    ("POST", "/api/v1/zkp/verify"): Route("verify", {"challengeId": "A" * 22, "proof": "A" * 87}),
+    ("GET", "/api/v1/zkp/records"): Route("keys:read"),
+    ("DELETE", "/api/v1/zkp/records/{name}"): Route("keys:write", objects=OF_KEY),
+    ("POST", "/api/v1/storeKeyZKP"): Route("public"),
+    ("GET", "/api/v1/getChallenge"): Route("public"),
+    ("GET", "/v1/mesh/getChallenge"): Route("public"),
+    ("GET", "/api/v1/getCommitment"): Route("public"),
+    ("POST", "/api/v1/verifyProof"): Route("public"),
     ("POST", "/api/v1/chat/completions"): Route("chat", CHAT),
     ("POST", "/v1/chat/completions"): Route("chat", OPENAI),
     ("POST", "/v1/responses"): Route("chat", {"model": "acme-1", "input": "hello"}),
@@ -89,7 +113,7 @@ SHARED = [pytest.param(*place, id=" ".join(place)) for place, route in ROUTES.it
 
 
 class World:
-    """Ann has a key, a token and a grant; everybody else wants them."""
+    """Ann has a key, a value enrolled for proofs, a token and a grant; everybody else wants them."""
 
     def __init__(self, mesh):
         self.mesh, self.app, self.services = mesh, mesh.app, mesh.services
@@ -101,6 +125,8 @@ class World:
         token = await self.mesh.call("POST", "/api/v1/tokens", {"scopes": ["chat"]})
         self.names["TOKEN"] = token.json["id"]
         self.ann = (await self.mesh.call("GET", "/api/v1/auth/profile")).json["id"]
+        prover = Prover(self.mesh.call, self.mesh.token, self.ann)
+        assert (await prover.enrol("anns")).status == 200
         self.bob = await self.account("default", "bob")
         grant = await self.mesh.call(
             "POST", "/api/v1/grants", {"pattern": "else", "grantee": self.bob.account_id, "actions": ["read"]}
@@ -253,5 +279,7 @@ def test_nothing_of_anns_was_touched(world):
     assert (read["value"], read["rev"]) == ("two", 2)
     versions = world.run(world.mesh.call("GET", "/api/v1/keys/anns/versions")).json["versions"]
     assert all(version["destroyed_at"] is None for version in versions)
+    records = world.run(world.mesh.call("GET", "/api/v1/zkp/records")).json["records"]
+    assert [record["name"] for record in records] == ["anns"]
     tokens = world.run(world.mesh.call("GET", "/api/v1/tokens")).json["tokens"]
     assert world.names["TOKEN"] in [token["id"] for token in tokens]

@@ -47,7 +47,7 @@ class Bytes:
         try:
             while True:
                 head = await reader.readuntil(b"\r\n\r\n")
-                length = re.search(rb"content-length: (\d+)", head)
+                length = re.search(rb"(?i)content-length: (\d+)", head)
                 self.requests.append(head + await reader.readexactly(int(length[1]) if length else 0))
                 answer = self.answers.pop(0) if len(self.answers) > 1 else self.answers[0]
                 if callable(answer):
