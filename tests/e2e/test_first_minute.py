@@ -26,7 +26,7 @@ def test_every_step_of_the_demo_does_what_it_should(as_user):
     with mesh.MeshClient() as client:
         minute = example.FirstMinute(client, Console(file=io.StringIO(), width=120), max_tokens=24)
         assert minute.run(), minute.steps
-        assert len(minute.steps) == 8
+        assert len(minute.steps) == 9
         assert example.KEY not in client.list_keys()
 
 

@@ -1,4 +1,4 @@
-"""The first minute with Mesh: chat, store a secret, read it back, lose it, restore it, and see a failure.
+"""The first minute with Mesh: chat, store a secret, read it back, prove it, lose it, restore it, and see a failure.
 
 Runs against the server of the current profile (`mesh-server dev` writes one) and leaves nothing in its vault.
 """
@@ -56,6 +56,7 @@ class FirstMinute:
             ("Store a key", self.store),
             ("List keys", self.list),
             ("Read the key back", self.read),
+            ("Prove the key", self.prove),
             ("Delete the key", self.delete),
             ("Restore the key", self.restore),
             ("A call that must fail", self.fail),
@@ -116,6 +117,16 @@ class FirstMinute:
         value = self.client.get_key(KEY)
         expect(value == SECRET, "the value that came back is another one")
         return self._tell(f"the same {len(SECRET)} characters came back")
+
+    def prove(self) -> str:
+        """Prove the value without sending it, and see that another value does not pass."""
+        stored = self.client.store_key(key_name=KEY, key_value=SECRET, provable=True)
+        expect(stored["success"], str(stored.get("error")))
+        right = self.client.verify_key(key_name=KEY, key_value=SECRET)
+        expect(right["success"] and right["verified"], str(right.get("error", "the right value was refused")))
+        wrong = self.client.verify_key(key_name=KEY, key_value=SECRET + "r")
+        expect(wrong["success"] and not wrong["verified"], str(wrong.get("error", "a wrong value was accepted")))
+        return self._tell("the right value passes, another does not, and neither was sent")
 
     def delete(self) -> str:
         """Delete the key, and see that it is gone."""

@@ -10,6 +10,7 @@ from contextlib import closing
 import pytest
 
 from mesh_server.cli import run
+from mesh_server.proofs.roots import create_root
 
 from ..conftest import open_mesh
 
@@ -110,6 +111,7 @@ def test_a_passphrase_moves_into_a_file(tmp_path, monkeypatch, quick):
     monkeypatch.chdir(tmp_path)
     monkeypatch.setenv("MESH_DATA_DIR", str(tmp_path))
     monkeypatch.setenv("MESH_MASTER_KEY_PASSPHRASE", "correct horse battery staple")
+    create_root(tmp_path / "zkp.root")
     assert run(["token", "create", "--user", "ann"]) == 0
     assert run(["master-key", "rotate", "--to", str(tmp_path / "keyring")]) == 0
     monkeypatch.delenv("MESH_MASTER_KEY_PASSPHRASE")
