@@ -41,7 +41,7 @@ def main() -> int:
     """Print the table; exit status 1 if the limit is passed."""
     found = {name: measure(statement) for name, statement in CASES.items()}
     ours = found["import mesh"]
-    print(f"{'CPU, median of ' + str(RUNS):<28}{'ms':>8}   × import mesh")
+    print(f"{'CPU, median of ' + str(RUNS):<28}{'ms':>8}   x import mesh")
     for name, ms in found.items():
         print(f"{name:<28}{ms:>8.1f}{ms / ours:>14.1f}")
     print(f"limit {LIMIT_MS:.0f} ms: {'held' if ours <= LIMIT_MS else 'PASSED'}")

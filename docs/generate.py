@@ -6,8 +6,10 @@ from pathlib import Path
 from mesh_protocol.codes import CODES
 
 HERE = Path(__file__).parent
+CATALOG = HERE.parent / "server/src/mesh_server/chat/catalog"
 sys.path.insert(0, str(HERE))  # the pages that need more than a function have a module each, beside this one
 
+import prices  # noqa: E402
 import sdk_catalog  # noqa: E402
 import sdk_reference  # noqa: E402
 
@@ -28,8 +30,8 @@ def errors() -> str:
         "",
         (
             "and the request id is also in the header `x-request-id`. A code keeps its meaning for ever; messages may "
-            "change. Codes without a status come from the client and never from a server. Under `/v1/` errors have "
-            "OpenAI's format."
+            "change. Codes without a status come from the client and never from a server. Under `/v1/` errors have the "
+            "format, the status and the headers of OpenAI's API or of Anthropic's."
         ),
         "",
         "| code | status | type | later? | what to do |",
@@ -44,6 +46,7 @@ def errors() -> str:
 PAGES = {
     HERE / "reference" / "errors.md": errors,
     HERE / "reference" / "sdk.md": sdk_reference.page,
+    CATALOG / "prices.json": prices.prices,
 }
 if sdk_catalog.SOURCE.is_file():
     PAGES[sdk_catalog.TARGET] = sdk_catalog.catalog

@@ -11,12 +11,30 @@ from datetime import UTC, datetime, timedelta
 
 import pytest
 
+from mesh_protocol import zkp
+from mesh_protocol.messages import to_text
 from mesh_server.accounts.models import SCOPES
 
 from .conftest import caller, open_mesh
+from .proofs.prover import SERVER_ID, Prover
 
+#: A model for everybody, and one for those who have a key of its provider: Ann.
+CONFIG = """
+[[providers]]
+name = "acme"
+base_url = "http://127.0.0.1:9/v1"
+models = ["acme-1"]
+[[providers]]
+name = "keyed"
+base_url = "http://127.0.0.1:9/v1"
+models = ["anns"]
+key_names = ["anns"]
+"""
 NEVER = "01a20000-0000-7000-8000-000000000000"
 CHAT = {"model": "acme-1", "message": "hello"}
+#: A blinded value: the base point of P-256.
+POINT = bytes.fromhex("036b17d1f2e12c4247f8bce6e563a440f277037d812deb33a0f4a13945d898c296")
+OPENING = {"suite": zkp.SUITE, "serverId": SERVER_ID, "keyName": "anns", "blinded": to_text(POINT)}
 OPENAI = {"model": "acme-1", "messages": [{"role": "user", "content": "hello"}]}
 
 
@@ -42,6 +60,11 @@ ROUTES = {
     ("GET", "/healthz"): Route("public"),
     ("GET", "/readyz"): Route("public"),
     ("GET", "/openapi.json"): Route("public"),
+    ("GET", "/api/v1/auth/config"): Route("public"),
+    ("POST", "/api/v1/auth/get-auth-url"): Route("public"),
+    ("POST", "/api/v1/auth/exchange-token"): Route("public"),
+    ("POST", "/api/v1/auth/refresh-token"): Route("public"),
+    ("GET", "/api/v1/auth/validate"): Route(),
     ("GET", "/api/v1/auth/profile"): Route(),
     ("GET", "/api/v1/tokens"): Route(),
     ("POST", "/api/v1/tokens"): Route(body={"scopes": ["chat"]}),
@@ -60,9 +83,27 @@ ROUTES = {
     ("DELETE", "/api/v1/keys/{name}/versions/{version}"): Route(
         "keys:write", objects=({"name": "anns", "version": "1"}, {"name": "never", "version": "1"})
     ),
+    ("POST", "/api/v1/zkp/enroll/start"): Route("keys:write", OPENING),
+    ("POST", "/api/v1/zkp/enroll/finish"): Route(
+        "keys:write", {"enrollmentId": "A" * 22, "ksf": "A" * 14, "record": "A" * 172, "proof": "A" * 87}
+    ),
+    ("POST", "/api/v1/zkp/challenge"): Route("verify", OPENING),
+    ("POST", "/api/v1/zkp/verify"): Route("verify", {"challengeId": "A" * 22, "proof": "A" * 87}),
+    ("GET", "/api/v1/zkp/records"): Route("keys:read"),
+    ("DELETE", "/api/v1/zkp/records/{name}"): Route("keys:write", objects=OF_KEY),
+    ("POST", "/api/v1/storeKeyZKP"): Route("public"),
+    ("GET", "/api/v1/getChallenge"): Route("public"),
+    ("GET", "/v1/mesh/getChallenge"): Route("public"),
+    ("GET", "/api/v1/getCommitment"): Route("public"),
+    ("POST", "/api/v1/verifyProof"): Route("public"),
     ("POST", "/api/v1/chat/completions"): Route("chat", CHAT),
     ("POST", "/v1/chat/completions"): Route("chat", OPENAI),
+    ("POST", "/v1/responses"): Route("chat", {"model": "acme-1", "input": "hello"}),
+    ("POST", "/v1/messages"): Route("chat", {**OPENAI, "max_tokens": 9}),
+    ("POST", "/v1/messages/count_tokens"): Route("chat", OPENAI),
+    ("POST", "/v1/embeddings"): Route("chat", {"model": "acme-1", "input": "hello"}),
     ("GET", "/v1/models"): Route("chat"),
+    ("GET", "/v1/models/{model}"): Route("chat", objects=({"model": "anns"}, {"model": "never"})),
     ("GET", "/api/v1/models"): Route("chat"),
 }
 PROTECTED = [pytest.param(*place, id=" ".join(place)) for place, route in ROUTES.items() if route.scope != "public"]
@@ -72,7 +113,7 @@ SHARED = [pytest.param(*place, id=" ".join(place)) for place, route in ROUTES.it
 
 
 class World:
-    """Ann has a key, a token and a grant; everybody else wants them."""
+    """Ann has a key, a value enrolled for proofs, a token and a grant; everybody else wants them."""
 
     def __init__(self, mesh):
         self.mesh, self.app, self.services = mesh, mesh.app, mesh.services
@@ -84,6 +125,8 @@ class World:
         token = await self.mesh.call("POST", "/api/v1/tokens", {"scopes": ["chat"]})
         self.names["TOKEN"] = token.json["id"]
         self.ann = (await self.mesh.call("GET", "/api/v1/auth/profile")).json["id"]
+        prover = Prover(self.mesh.call, self.mesh.token, self.ann)
+        assert (await prover.enrol("anns")).status == 200
         self.bob = await self.account("default", "bob")
         grant = await self.mesh.call(
             "POST", "/api/v1/grants", {"pattern": "else", "grantee": self.bob.account_id, "actions": ["read"]}
@@ -116,7 +159,7 @@ def world(tmp_path_factory):
     runner = asyncio.Runner()
     folder = tmp_path_factory.mktemp("isolation")
     config = folder / "mesh-server.toml"
-    config.write_text('[[providers]]\nname = "acme"\nbase_url = "http://127.0.0.1:9/v1"\nmodels = ["acme-1"]\n')
+    config.write_text(CONFIG)
     mesh = runner.run(open_mesh(folder, MESH_CONFIG=str(config)))
     made = runner.run(World(mesh).prepare())
     made.run = runner.run
@@ -129,8 +172,13 @@ def answer_of(answer):
     """Return an answer without what differs from request to request."""
     body = answer.json
     body.pop("request_id", None)
-    headers = {name: value for name, value in answer.headers.items() if name != "x-request-id"}
+    headers = {name: value for name, value in answer.headers.items() if name not in {"x-request-id", "request-id"}}
     return answer.status, headers, json.dumps(body, sort_keys=True)
+
+
+def code_of(answer, path):
+    """Return the code of an error in the format of its surface."""
+    return answer.json["error"]["details"]["error_code"] if path.startswith("/v1/messages") else answer.code
 
 
 def test_every_route_is_in_the_table(world):
@@ -159,7 +207,8 @@ def test_nobody_gets_in_without_a_good_credential(world, method, path):
         answer = world.run(world.call(token, method, path, ROUTES[method, path]))
         assert answer.status == 401
         # OpenAI's format has one code for every credential that is refused.
-        assert answer.code == ("invalid_api_key" if path.startswith("/v1/") else code)
+        openai = path.startswith("/v1/") and not path.startswith("/v1/messages")
+        assert code_of(answer, path) == ("invalid_api_key" if openai else code)
         assert answer.headers["www-authenticate"].startswith("Bearer")
 
 
@@ -221,10 +270,16 @@ def test_only_act_as_lets_act_for_another_and_only_within_the_tenant(world, meth
     assert answer_of(one) == answer_of(other)
 
 
+def test_ann_has_the_model_that_nobody_else_sees(world):
+    assert world.run(world.mesh.call("GET", "/v1/models/anns")).status == 200
+
+
 def test_nothing_of_anns_was_touched(world):
     read = world.run(world.mesh.call("GET", "/api/v1/keys/anns")).json
     assert (read["value"], read["rev"]) == ("two", 2)
     versions = world.run(world.mesh.call("GET", "/api/v1/keys/anns/versions")).json["versions"]
     assert all(version["destroyed_at"] is None for version in versions)
+    records = world.run(world.mesh.call("GET", "/api/v1/zkp/records")).json["records"]
+    assert [record["name"] for record in records] == ["anns"]
     tokens = world.run(world.mesh.call("GET", "/api/v1/tokens")).json["tokens"]
     assert world.names["TOKEN"] in [token["id"] for token in tokens]

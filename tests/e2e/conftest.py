@@ -135,3 +135,28 @@ def as_user(mesh_server: Mesh, monkeypatch: pytest.MonkeyPatch) -> Mesh:
             monkeypatch.delenv(name)
     monkeypatch.setenv("MESH_CONFIG_DIR", str(mesh_server.config_dir))
     return mesh_server
+
+
+@dataclass
+class Gateway:
+    """A server, and the address of the providers that it speaks to."""
+
+    mesh: Mesh
+    providers: str
+
+    @property
+    def url(self) -> str:
+        return self.mesh.url
+
+    @property
+    def token(self) -> str:
+        return self.mesh.token
+
+
+@pytest.fixture(scope="session")
+def gateway(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Gateway]:
+    """A server with a provider of every kind behind it."""
+    from .gateway import llmock, serving
+
+    with llmock() as providers, serving(tmp_path_factory.mktemp("gateway"), providers) as mesh:
+        yield Gateway(mesh, providers)

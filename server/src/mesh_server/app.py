@@ -130,7 +130,7 @@ class Services:
             proofs = Proofs(database, roots, settings.server_id, settings.zkp_rates)
             verifiers = Verifiers(proofs.value_changed, proofs.provable)
             vault = Vault(database, keyring, audit, settings.vault, verifiers)
-            chat = Chat(settings.providers, settings.local, vault)
+            chat = Chat(settings.chat, vault)
             background = Background(Changes(database), keyring, audit, vault, proofs)
             background.changes.on_change(accounts.forget)
             background.changes.on_change(acting.forget)

@@ -237,6 +237,7 @@ class Endpoint:
         body, answer: msgspec types of request and success body; None where there is none.
         errors: the codes that this endpoint adds to those every endpoint can answer.
         send_error: writes an error in the surface's own format.
+        error_with: a header, and what writes errors to requests that have it: two surfaces share the path.
         listed: whether the OpenAPI document has it.
         error_answer: the msgspec type of that format where it is not Mesh's own.
     """
@@ -254,5 +255,6 @@ class Endpoint:
     parameters: tuple[Parameter, ...] = ()
     errors: tuple[str, ...] = ()
     send_error: ErrorWriter = send_error
+    error_with: tuple[bytes, ErrorWriter] | None = None
     listed: bool = True
     error_answer: Any = None

@@ -35,6 +35,8 @@ class MeshError(Exception):
         self.details = dict(details) if details else None
         self._advice = advice
         self.retry_after = retry_after
+        #: Nothing of the request was executed: another try repeats nothing.
+        self.unexecuted = False
 
     @property
     def status(self) -> int:
@@ -345,6 +347,12 @@ class ModelNotFound(MeshError):
     """No provider of this server has the model."""
 
     code = "model_not_found"
+
+
+class ModelRetired(MeshError):
+    """The provider has retired the model, and the caller wants no other."""
+
+    code = "model_retired"
 
 
 class ModelNotInstalled(MeshError):

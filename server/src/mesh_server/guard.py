@@ -107,7 +107,7 @@ class Guard:
             [Route(path, _Path(path, methods)) for path, methods in paths.items()], redirect_slashes=False
         )
         # An unknown path under /v1/ answers in the format of the surface that lives there.
-        self._v1_error = next((e.send_error for e in endpoints if e.path.startswith("/v1/")), send_error)
+        self._official = [e for e in endpoints if e.path.startswith("/v1/")]
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Serve one request; an exception never leaves."""
@@ -118,11 +118,11 @@ class Guard:
         answer = Answer(send, request.request_id)
         endpoint: Endpoint | None = None
         failure: MeshError | None = None
-        write_error = self._v1_error if scope["raw_path"].startswith(b"/v1/") else send_error
+        write_error = self._writer_for(request)
         try:
             self._check_host(request)
             endpoint = await self._find(request)
-            write_error = endpoint.send_error
+            write_error = _writer_of(endpoint, request)
             await self._authenticate(request, endpoint)
             await endpoint.handler(request, answer)
         except ClientGone:
@@ -144,6 +144,16 @@ class Guard:
             # so that the client sees that something is missing.
             return
         await write_error(answer, failure, request.request_id)
+
+    def _writer_for(self, request: Request) -> ErrorWriter:
+        """Return what writes errors where no endpoint was found yet: by the path's beginning, or by a header."""
+        path: bytes = request.scope["raw_path"]
+        if not path.startswith(b"/v1/") or not self._official:
+            return send_error
+        near = (e for e in self._official if path.startswith(e.path.encode() + b"/"))
+        header = (e for e in self._official if e.error_with is not None)
+        found = next(near, None) or next(header, None) or self._official[0]
+        return _writer_of(found, request)
 
     def _check_host(self, request: Request) -> None:
         host = request.header(b"host") or b""
@@ -190,6 +200,12 @@ class Guard:
         if endpoint.access != ANY:
             principal.require(endpoint.access)
         request.principal = principal
+
+
+def _writer_of(endpoint: Endpoint, request: Request) -> ErrorWriter:
+    if endpoint.error_with is not None and request.header(endpoint.error_with[0]) is not None:
+        return endpoint.error_with[1]
+    return endpoint.send_error
 
 
 def _decode(value: str) -> str:

@@ -4,7 +4,6 @@ Every secret can come from a file instead: `NAME_FILE` in the environment, `name
 """
 
 import os
-import re
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -16,7 +15,8 @@ import platformdirs
 from mesh_server.accounts.oidc.models import Issuer
 from mesh_server.accounts.settings import IssuerTable, read_issuers, read_leeway
 from mesh_server.addresses import check_url, host_of, is_loopback
-from mesh_server.chat.models import LocalSettings, Provider
+from mesh_server.chat.models import ChatSettings, LocalSettings, Provider
+from mesh_server.chat.settings import ProviderTable, RouteTable, read_fallbacks, read_providers
 from mesh_server.db.engine import CONNECTIONS
 from mesh_server.errors import StartupError
 from mesh_server.proofs.models import Rates
@@ -32,20 +32,6 @@ DEFAULT_LOCAL_MODEL = "qwen2.5-coder-0.5b-instruct"
 #: In the model folder: which model is in use, as `mesh-server model use` left it.
 IN_USE_FILE = "in-use"
 LOOPBACK_NAMES = frozenset({"localhost", "127.0.0.1", "[::1]"})
-
-_OPENAI = "https://api.openai.com/v1"
-
-
-class ProviderTable(msgspec.Struct, forbid_unknown_fields=True, kw_only=True):
-    """One `[[providers]]` table of the file."""
-
-    name: str
-    base_url: str | None = None
-    kind: str = "openai"
-    api_key: str | None = None
-    api_key_file: str | None = None
-    models: list[str] = []
-    key_names: list[str] | None = None
 
 
 class LocalTable(msgspec.Struct, forbid_unknown_fields=True, kw_only=True):
@@ -86,7 +72,10 @@ class ConfigFile(msgspec.Struct, forbid_unknown_fields=True, kw_only=True):
     log_level: str | None = None
     log_format: str | None = None
     local: LocalTable = msgspec.field(default_factory=LocalTable)
+    strict_models: bool | None = None
+    prices_file: str | None = None
     providers: list[ProviderTable] = []
+    routes: list[RouteTable] = []
     issuers: list[IssuerTable] = []
 
 
@@ -101,7 +90,7 @@ class Settings:
         zkp_root: as given in the environment; None where `zkp_root_file` holds it.
         master: where the master key comes from.
         audit_head_files: where the newest audit checkpoint is kept, the best place first.
-        local: the model on this machine; None where `[local] base_url` puts another server in its place.
+        chat: providers, routes and models of chat.
         tls: certificate and key files, None for plain HTTP.
         issuers: who may log people in; the first is the one that clients are told.
         oidc_leeway_s: seconds by which an issuer's clock may differ from ours.
@@ -126,8 +115,7 @@ class Settings:
     tls: tuple[Path, Path] | None
     log_level: str
     log_format: LogFormat
-    local: LocalSettings | None
-    providers: tuple[Provider, ...]
+    chat: ChatSettings
     issuers: tuple[Issuer, ...]
     oidc_leeway_s: float
     config_file: Path | None
@@ -163,6 +151,12 @@ class _Sources:
         if not text.isdigit() or not least <= int(text) <= most:
             raise StartupError(f"MESH_{name.upper()} must be a whole number from {least} to {most}, not {text!r}.")
         return int(text)
+
+    def switch(self, name: str) -> bool:
+        text = (self.text(name, "false") or "").lower()
+        if text not in {"true", "false", "1", "0", "yes", "no"}:
+            raise StartupError(f"MESH_{name.upper()} must be true or false, not {text!r}.")
+        return text in {"true", "1", "yes"}
 
     def words(self, name: str) -> tuple[str, ...]:
         """Return a list: comma-separated in the environment, an array in the file."""
@@ -215,7 +209,6 @@ def load(flags: Mapping[str, object] | None = None, environment: Mapping[str, st
     port = sources.number("port", DEFAULT_PORT, most=65535)
     public_url = _public_url(sources, host, port)
     public_host = host_of(public_url)
-    local = _local(sources, environment, file.local, data_dir)
     return Settings(
         host=host,
         port=port,
@@ -245,8 +238,7 @@ def load(flags: Mapping[str, object] | None = None, environment: Mapping[str, st
         tls=_tls(sources),
         log_level=_one_of(sources, "log_level", tuple(LEVELS), "info"),
         log_format=_log_format(sources),
-        local=local if isinstance(local, LocalSettings) else None,
-        providers=_providers(sources, environment, file, local),
+        chat=_chat(sources, environment, file, data_dir),
         issuers=read_issuers(file.issuers, environment, sources.secret),
         oidc_leeway_s=read_leeway(environment),
         config_file=path,
@@ -318,6 +310,20 @@ def _log_format(sources: _Sources) -> LogFormat:
     return chosen
 
 
+def _chat(sources: _Sources, environment: Mapping[str, str], file: ConfigFile, data_dir: Path) -> ChatSettings:
+    local = _local(sources, environment, file.local, data_dir)
+    stand_in = (local,) if isinstance(local, Provider) else ()
+    providers = (*read_providers(file.providers, environment, sources.secret), *stand_in)
+    prices = sources.text("prices_file")
+    return ChatSettings(
+        providers=providers,
+        local=local if isinstance(local, LocalSettings) else None,
+        fallbacks=read_fallbacks(file.routes, {provider.name for provider in providers} | {"local"}),
+        strict_models=sources.switch("strict_models"),
+        prices_file=Path(prices).absolute() if prices else None,
+    )
+
+
 def _local(
     sources: _Sources, environment: Mapping[str, str], table: LocalTable, data_dir: Path
 ) -> LocalSettings | Provider:
@@ -351,53 +357,3 @@ def _in_use(model_dir: Path) -> str | None:
         return None
     except (OSError, UnicodeDecodeError) as problem:
         raise StartupError(f"Can't read {model_dir / IN_USE_FILE}: {_reason(problem)}.") from problem
-
-
-def _providers(
-    sources: _Sources, environment: Mapping[str, str], file: ConfigFile, local: LocalSettings | Provider
-) -> tuple[Provider, ...]:
-    tables = {table.name: table for table in file.providers}
-    if len(tables) != len(file.providers):
-        raise StartupError("Two [[providers]] have the same name.")
-    tables.setdefault("openai", ProviderTable(name="openai"))
-    providers = [_provider(sources, environment, table) for table in tables.values()]
-    if isinstance(local, Provider):
-        providers.append(local)
-    if "local" in tables:
-        raise StartupError("The provider name `local` is taken by [local]; give the other one another name.")
-    return tuple(providers)
-
-
-def _provider(sources: _Sources, environment: Mapping[str, str], table: ProviderTable) -> Provider:
-    if not re.fullmatch(r"[a-z0-9][a-z0-9_.-]{0,63}", table.name):
-        raise StartupError(f"The provider name {table.name!r} may have a-z, 0-9, `-`, `_` and `.` only.")
-    if table.kind != "openai":
-        raise StartupError(
-            f"The provider {table.name!r} has the kind {table.kind!r}; this version knows `openai` only."
-        )
-    is_openai = table.name == "openai"
-    base_url = (environment.get("OPENAI_BASE_URL") if is_openai else None) or table.base_url
-    if base_url is None and not is_openai:
-        raise StartupError(f"The provider {table.name!r} needs a base_url.")
-    base_url = base_url or _OPENAI
-    check_url(base_url, f"base_url of the provider {table.name}")
-    variable = "OPENAI_API_KEY" if is_openai else f"MESH_PROVIDER_{re.sub(r'[.-]', '_', table.name.upper())}_API_KEY"
-    key_names = table.key_names
-    if key_names is None:
-        key_names = _usual_key_names(table.name, base_url)
-    return Provider(
-        name=table.name,
-        kind="openai",
-        base_url=base_url.rstrip("/"),
-        api_key=sources.secret(variable, file=table.api_key_file) or table.api_key,
-        models=tuple(table.models),
-        key_names=tuple(key_names),
-    )
-
-
-def _usual_key_names(name: str, base_url: str) -> list[str]:
-    """Return under which names the people of this server keep their keys for a provider, best first."""
-    if name == "openai":
-        return ["openai_key", "OPENAI_API_KEY"]
-    # A server on this machine (Ollama, vLLM) asks for no key.
-    return [] if is_loopback(host_of(base_url)) else [f"{name}_key"]

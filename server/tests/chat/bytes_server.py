@@ -47,7 +47,7 @@ class Bytes:
         try:
             while True:
                 head = await reader.readuntil(b"\r\n\r\n")
-                length = re.search(rb"content-length: (\d+)", head)
+                length = re.search(rb"(?i)content-length: (\d+)", head)
                 self.requests.append(head + await reader.readexactly(int(length[1]) if length else 0))
                 answer = self.answers.pop(0) if len(self.answers) > 1 else self.answers[0]
                 if callable(answer):
@@ -66,8 +66,8 @@ class Bytes:
                 await writer.wait_closed()
 
 
-def exchange(direct, server, body=b"{}", idle_s=2.0, **headers):
-    return direct.request("POST", server.url, headers=headers, body=body, idle_s=idle_s)
+def exchange(direct, server, body=b"{}", idle_s=2.0, within_s=None, **headers):
+    return direct.request("POST", server.url, headers=headers, body=body, idle_s=idle_s, within_s=within_s)
 
 
 async def ask(direct, server, **arguments):

@@ -201,6 +201,59 @@ async def test_a_drop_now_and_then_is_life(direct):
         assert await ask(direct, server, idle_s=0.2) == (200, b"x" * 8)
 
 
+@pytest.mark.parametrize("begin", [b"", b"HTTP/1.1 200 OK\r\n\r\nhi", b"HTTP/1.1 100 Continue\r\n\r\n"])
+async def test_the_time_for_the_whole_call_ends_it_however_alive_it_is(direct, begin):
+    async def lives(writer):
+        with contextlib.suppress(ConnectionError):
+            while True:
+                writer.write(begin or b"HTTP/1.1 100 Continue\r\n\r\n")
+                await writer.drain()
+                await asyncio.sleep(0.01)
+
+    async with Bytes(lives) as server, asyncio.timeout(5):
+        with pytest.raises(Stalled):
+            await ask(direct, server, idle_s=60.0, within_s=0.1)
+        assert await idle(direct) == [0]
+
+
+async def test_the_time_for_the_whole_call_ends_it_at_the_provider_while_its_reader_sleeps(direct):
+    gone = asyncio.Event()
+
+    async def endless(writer):
+        writer.write(b"HTTP/1.1 200 OK\r\n\r\n")
+        with contextlib.suppress(ConnectionError):
+            while True:
+                writer.write(b"x" * 65536)
+                await writer.drain()
+        gone.set()
+
+    async with Bytes(endless) as server, exchange(direct, server, idle_s=60.0, within_s=0.2) as answer:
+        chunks = answer.chunks()
+        await anext(chunks)
+        await asyncio.wait_for(gone.wait(), 5)
+        with pytest.raises(Stalled):
+            async for _ in chunks:
+                pass
+
+
+async def test_the_time_for_one_call_is_not_that_of_the_next_on_its_connection(direct):
+    async def slowly(writer):
+        await asyncio.sleep(0.3)
+        writer.write(OK)
+
+    async with Bytes(OK, slowly) as server:
+        await ask(direct, server, within_s=0.1)
+        assert await ask(direct, server) == (200, b"hi")
+        assert server.connections == 1
+
+
+async def test_waiting_for_a_connection_is_part_of_the_time_for_the_whole_call(direct, monkeypatch):
+    monkeypatch.setattr(direct_module, "MOST_CONNECTIONS", 1)
+    async with Bytes(b"HTTP/1.1 200 OK\r\n\r\nhi") as server, asyncio.timeout(4), exchange(direct, server):
+        with pytest.raises(Unreachable):
+            await ask(direct, server, within_s=0.1)
+
+
 async def test_nobody_there_is_unreachable(direct):
     with pytest.raises(Unreachable):
         async with direct.request("GET", "http://127.0.0.1:1/", headers={}, body=None, idle_s=1.0):

@@ -67,7 +67,7 @@ async def test_a_provider_that_never_answers_is_given_up(mesh, upstream):
         await asyncio.sleep(30)
 
     upstream.script = script
-    mesh.services.chat._pool._idle_s = 0.3
+    mesh.services.chat._pool._whole_s = 0.3
     answer = await mesh.call("POST", MESH, ASK)
     assert (answer.status, answer.code) == (504, "provider_timeout")
 

@@ -135,6 +135,7 @@ async def test_a_body_that_does_not_fit_is_refused(mesh, upstream, surface, body
         {**ASK, "key_name": 5},
         {**ASK, "strict_models": "x"},
         {**ASK, "thinking_budget": "x"},
+        {**ASK, "thinking_budget": 0},
     ],
 )
 async def test_a_body_that_does_not_fit_mesh_chat_is_refused(mesh, upstream, body):
@@ -143,11 +144,19 @@ async def test_a_body_that_does_not_fit_mesh_chat_is_refused(mesh, upstream, bod
     assert not upstream.asked
 
 
-@pytest.mark.parametrize("extra", [{"thinking": True}, {"thinking_budget": 1000}])
-async def test_thinking_is_refused_and_not_ignored(mesh, upstream, extra):
-    answer = await mesh.call("POST", MESH, {**ASK, **extra})
+@pytest.mark.parametrize(
+    ("asked", "effort"),
+    [({"thinking": True}, "medium"), ({"thinking_budget": 1000}, "low"), ({"thinking_budget": 9000}, "high")],
+)
+async def test_thinking_is_told_as_an_effort_where_budgets_are_unknown(mesh, upstream, asked, effort):
+    await mesh.call("POST", MESH, {**ASK, **asked})
+    assert upstream.asked[0].json == {**ASK, "reasoning_effort": effort}
+
+
+async def test_thinking_is_refused_where_the_model_is_known_not_to(mesh):
+    answer = await mesh.call("POST", MESH, {**ASK, "model": "gpt-4o", "thinking": True, "key_name": "acme_key"})
     assert (answer.status, answer.code) == (400, "unsupported_feature")
-    assert not upstream.asked
+    assert "gpt-4o" in answer.json["error"]["message"]
 
 
 async def test_null_means_that_nothing_was_said(mesh, upstream):

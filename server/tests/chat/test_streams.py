@@ -19,7 +19,8 @@ async def test_a_mesh_stream_ends_with_what_was_spent(mesh, upstream):
     *pieces, last, done = events(answer)
     assert [json.loads(piece)["choices"][0]["delta"].get("content") for piece in pieces] == ["Hel", "lo", None]
     last = json.loads(last)
-    assert (last["choices"], last["usage"], last["provider"], last["model"]) == ([], USAGE, "acme", "m-1")
+    assert (last["choices"], last["provider"], last["model"]) == ([], "acme", "m-1")
+    assert last["usage"].items() >= {**USAGE, "input_tokens": 3, "output_tokens": 2}.items()
     assert last["request_id"] == answer.headers["x-request-id"]
     assert done == "[DONE]"
     assert answer.whole

@@ -1,6 +1,7 @@
 """A provider that does what a test tells it, on a real socket: answers, faults, and a memory of what it was asked."""
 
 import asyncio
+import contextlib
 import json
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass, field
@@ -26,6 +27,7 @@ class Exchange:
     headers: dict[str, str]
     body: bytes
     writer: asyncio.StreamWriter
+    reader: asyncio.StreamReader
 
     @property
     def json(self):
@@ -56,6 +58,11 @@ class Exchange:
     async def event(self, piece: object) -> None:
         content = piece if isinstance(piece, bytes) else b"data: " + json.dumps(piece).encode() + b"\n\n"
         await self.send(content)
+
+    async def left(self) -> None:
+        """Wait until the caller has closed the connection."""
+        with contextlib.suppress(ConnectionError):
+            assert await self.reader.read(1) == b""
 
     def reset(self) -> None:
         """End the connection with a TCP reset."""
@@ -103,7 +110,7 @@ class Upstream:
                     name, _, value = header.partition(":")
                     headers[name.lower()] = value.strip()
                 body = await reader.readexactly(int(headers.get("content-length", 0)))
-                exchange = Exchange(method, path, headers, body, writer)
+                exchange = Exchange(method, path, headers, body, writer, reader)
                 self.asked.append(exchange)
                 await self.script(exchange)
                 if writer.is_closing() or (body and exchange.json.get("stream")):

@@ -164,6 +164,11 @@ CODES: dict[str, Code] = {
     "model_not_found": Code(
         400, _INVALID, ("Use one of the names in the message.", "`GET /v1/models` lists what you can use.")
     ),
+    "model_retired": Code(
+        400,
+        _INVALID,
+        ("Use the successor named in the message.", "Leave out `strict_models` to be answered by it at once."),
+    ),
     "provider_not_found": Code(400, _INVALID, ("Use one of the providers in the message, or leave `provider` out.",)),
     "provider_key_missing": Code(
         400,

@@ -3,8 +3,12 @@
 from dataclasses import dataclass, field
 from pathlib import Path
 
+from mesh_server.chat.formats.common import UNKNOWN, Abilities
+
 #: The provider that runs on this machine.
 LOCAL = "local"
+#: Where the makers of the formats themselves are, by the kind of provider.
+OFFICIAL = {"openai": "https://api.openai.com/v1", "anthropic": "https://api.anthropic.com"}
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -13,11 +17,13 @@ class Provider:
 
     Attributes:
         name: what requests call it.
-        kind: the wire format it speaks.
+        kind: the wire format it speaks: `openai` or `anthropic`.
         base_url: the only address it is reached at, without a slash at its end.
         api_key: the server's own key for it, None where it has none.
         models: names that are routed to it.
         key_names: names of keys in a caller's vault that are keys for it, best first; empty where it asks for none.
+        official: it is OpenAI or Anthropic itself, and understands the newest fields of its format.
+        responses: it serves OpenAI's Responses, too.
     """
 
     name: str
@@ -26,6 +32,40 @@ class Provider:
     api_key: str | None = field(repr=False)
     models: tuple[str, ...]
     key_names: tuple[str, ...]
+    official: bool = False
+    responses: bool = False
+
+    @property
+    def price_address(self) -> str:
+        """The address whose prices hold: the maker's own, also behind a proxy."""
+        return OFFICIAL[self.kind] if self.official else self.base_url
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Fallback:
+    """A model's name of the operator's own, and who answers it: `provider/model`, in order."""
+
+    model: str
+    targets: tuple[str, ...]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ChatSettings:
+    """What an operator decides about chat.
+
+    Attributes:
+        providers: those reached by their address.
+        local: the models on this machine; None where another server stands in their place.
+        fallbacks: names of models that the operator made up, with their targets.
+        strict_models: refuse a retired model instead of answering with its successor.
+        prices_file: the operator's own prices, in TOML; None without.
+    """
+
+    providers: tuple[Provider, ...]
+    local: "LocalSettings | None"
+    fallbacks: tuple[Fallback, ...] = ()
+    strict_models: bool = False
+    prices_file: Path | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -53,10 +93,16 @@ class Target:
 
     Attributes:
         provider: its name, for messages.
+        kind: the wire format it speaks.
         base_url: its address.
         model: the provider's own name of the model.
         api_key: None where the provider asks for none.
         key_name: under which name the caller keeps the key; None where it is the server's own.
+        official: as of the provider.
+        responses: as of the provider.
+        abilities: what is known of the model.
+        substituted: the model is another than the one that was asked for.
+        within_s: seconds that the caller gives the call; None for no limit of its own.
     """
 
     provider: str
@@ -64,3 +110,19 @@ class Target:
     model: str
     api_key: str | None = field(repr=False)
     key_name: str | None
+    kind: str = "openai"
+    official: bool = False
+    responses: bool = False
+    abilities: Abilities = UNKNOWN
+    substituted: bool = False
+    within_s: float | None = None
+
+    @property
+    def price_address(self) -> str:
+        """As of the provider."""
+        return OFFICIAL[self.kind] if self.official else self.base_url
+
+    @property
+    def shared_key(self) -> bool:
+        """Whether the call is made with the server's own key, which many accounts share."""
+        return self.api_key is not None and self.key_name is None and self.provider != LOCAL

@@ -1,28 +1,46 @@
-"""HTTP endpoints of chat: Mesh chat and OpenAI's chat completions, one code for both."""
+"""HTTP endpoints of chat: Mesh chat, and the official surfaces of OpenAI and Anthropic."""
 
-from typing import Any, Protocol
+import asyncio
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
 
 import msgspec
 
-from mesh_protocol import events
 from mesh_server.asgi import (
     JSON,
     Endpoint,
+    ErrorWriter,
+    Handler,
     Request,
     Send,
-    error_body,
     error_headers,
     send_bytes,
     send_error,
     send_json,
 )
-from mesh_server.chat.formats import openai_chat, sse
-from mesh_server.chat.formats.common import ChatRequest, Outcome
+from mesh_server.chat import documents
+from mesh_server.chat.formats import requests, sse
+from mesh_server.chat.formats.common import ChatRequest
 from mesh_server.chat.service import Chat
-from mesh_server.errors import MeshError, ProviderFailed
+from mesh_server.chat.surfaces import (
+    ANTHROPIC,
+    MESH,
+    OPENAI_CHAT,
+    OPENAI_RESPONSES,
+    Headers,
+    Surface,
+    anthropic_answer,
+    openai_answer,
+    outcome_headers,
+)
+from mesh_server.errors import DeadlineExceeded, MeshError, ModelNotFound, ProviderFailed
+
+#: Header by which a request says that it speaks Anthropic's format, where the path does not.
+ANTHROPIC_HEADER = b"anthropic-version"
 
 _CALL_ERRORS = (
     "model_not_found",
+    "model_retired",
     "model_not_installed",
     "provider_not_found",
     "provider_key_missing",
@@ -36,179 +54,22 @@ _CALL_ERRORS = (
     "provider_failed",
     "provider_unavailable",
     "provider_timeout",
+    "deadline_exceeded",
     "local_model_failed",
     "vault_damaged",
 )
 
 
-class Message(msgspec.Struct):
-    """One message; `content` is text or a list of parts."""
-
-    role: str
-    content: Any = None
-
-
-class OpenAIRequest(msgspec.Struct, omit_defaults=True):
-    """OpenAI's chat completion request; every other member of it goes to the provider as it is."""
-
-    messages: list[Message]
-    model: str | None = None
-    stream: bool | None = None
-
-
-class MeshRequest(msgspec.Struct, omit_defaults=True):
-    """OpenAI's request with `message` for short, and the choice of provider and key."""
-
-    messages: list[Message] | None = None
-    message: str | None = None
-    prompt: str | None = None
-    model: str | None = None
-    provider: str | None = None
-    key_name: str | None = None
-    key_owner: str | None = None
-    stream: bool | None = None
-    thinking: bool | None = None
-    thinking_budget: int | None = None
-    strict_models: bool | None = None
-
-
-class Completion(msgspec.Struct):
-    """OpenAI's chat completion."""
-
-    id: str
-    object: str
-    created: int
-    model: str
-    choices: list[dict[str, Any]]
-    usage: dict[str, Any]
-
-
-class MeshCompletion(Completion):
-    """OpenAI's chat completion with who answered, what it cost in US dollars, and what was done otherwise."""
-
-    provider: str
-    cost_usd: float | None
-    warnings: list[str]
-    thinking: str | None
-    request_id: str
-    success: bool = True
-
-
-class ModelEntry(msgspec.Struct):
-    """One model that the caller can use."""
-
-    id: str
-    owned_by: str
-    object: str = "model"
-    created: int = 0
-
-
-class ModelList(msgspec.Struct):
-    """The models that the caller can use, in OpenAI's shape."""
-
-    data: list[ModelEntry]
-    object: str = "list"
-
-
-class OpenAIErrorContent(msgspec.Struct):
-    """What went wrong, in OpenAI's words."""
-
-    message: str
-    type: str
-    param: str | None
-    code: str | None
-
-
-class OpenAIErrorAnswer(msgspec.Struct):
-    """The body of an error in OpenAI's format."""
-
-    error: OpenAIErrorContent
-
-
-class MeshModelList(msgspec.Struct):
-    """The models that the caller can use: by provider, and as a list."""
-
-    models: dict[str, list[str]]
-    data: list[ModelEntry]
-    success: bool = True
-
-
-class Surface(Protocol):
-    """What differs between the formats in which people speak to Mesh."""
-
-    def read(self, body: bytes) -> ChatRequest:
-        """Read a request."""
-
-    def answer(self, body: bytes, outcome: Outcome, request_id: str) -> bytes:
-        """Return a whole answer."""
-
-    def piece(self, data: bytes, chunk: openai_chat.Chunk, request: ChatRequest) -> bytes | None:
-        """Return a piece of a stream, or None to keep it back."""
-
-    def last(self, outcome: Outcome, request_id: str) -> bytes | None:
-        """Return the piece before a stream's end, if there is one."""
-
-    def failure(self, error: MeshError, request_id: str) -> Any:
-        """Return what a stream that fails in its middle ends with."""
-
-
-class MeshSurface:
-    """Mesh chat."""
-
-    def read(self, body: bytes) -> ChatRequest:
-        """Read a request."""
-        return openai_chat.read_mesh(body)
-
-    def answer(self, body: bytes, outcome: Outcome, request_id: str) -> bytes:
-        """Return the provider's answer with what Mesh adds."""
-        return openai_chat.mesh_answer(body, outcome, request_id)
-
-    def piece(self, data: bytes, chunk: openai_chat.Chunk, request: ChatRequest) -> bytes | None:  # noqa: ARG002 - as the other surface
-        """Return every piece but the provider's count of tokens, which comes in the last one."""
-        return data if chunk.choices else None
-
-    def last(self, outcome: Outcome, request_id: str) -> bytes | None:
-        """Return what is known at the end."""
-        return openai_chat.mesh_last_chunk(outcome, request_id)
-
-    def failure(self, error: MeshError, request_id: str) -> Any:
-        """Return the failure as an error answer has it."""
-        body = error_body(error, request_id)
-        return {"error": body["error"], "request_id": request_id}
-
-
-class OpenAISurface:
-    """OpenAI's chat completions."""
-
-    def read(self, body: bytes) -> ChatRequest:
-        """Read a request."""
-        return openai_chat.read_openai(body)
-
-    def answer(self, body: bytes, outcome: Outcome, request_id: str) -> bytes:  # noqa: ARG002 - as the other surface
-        """Return the provider's answer as it is."""
-        return body
-
-    def piece(self, data: bytes, chunk: openai_chat.Chunk, request: ChatRequest) -> bytes | None:
-        """Return every piece as it is, but the count of tokens only to those who asked for it."""
-        return data if chunk.choices or request.include_usage else None
-
-    def last(self, outcome: Outcome, request_id: str) -> bytes | None:  # noqa: ARG002 - as the other surface
-        """Add nothing."""
-        return None
-
-    def failure(self, error: MeshError, request_id: str) -> Any:  # noqa: ARG002 - as the other surface
-        """Return the failure in OpenAI's form."""
-        return openai_chat.openai_error(error)
-
-
 async def send_openai_error(send: Send, error: MeshError, _request_id: str) -> None:
     """Answer with the error body, status and headers of OpenAI's API."""
-    await send_json(
-        send,
-        openai_chat.openai_error(error),
-        status=openai_chat.openai_status(error),
-        headers=[*error_headers(error), *openai_chat.openai_headers(error)],
-    )
+    status, body, headers = openai_answer(error)
+    await send_json(send, body, status=status, headers=[*error_headers(error), *headers])
+
+
+async def send_anthropic_error(send: Send, error: MeshError, request_id: str) -> None:
+    """Answer with the error body, status and headers of Anthropic's API."""
+    status, body, headers = anthropic_answer(error, request_id)
+    await send_json(send, body, status=status, headers=[*error_headers(error), *headers])
 
 
 class ChatRoutes:
@@ -216,105 +77,129 @@ class ChatRoutes:
 
     def __init__(self, chat: Chat) -> None:
         self._chat = chat
-        self._mesh, self._openai = MeshSurface(), OpenAISurface()
 
-    async def mesh_chat(self, request: Request, send: Send) -> None:
-        """Answer Mesh chat."""
-        await self._serve(self._mesh, request, send)
+    def handler(self, surface: Surface, *more: tuple[bytes, bytes]) -> Handler:
+        """Return the handler of a surface; `more` headers are of its every answer."""
 
-    async def openai_chat(self, request: Request, send: Send) -> None:
-        """Answer in OpenAI's format."""
-        await self._serve(self._openai, request, send)
+        async def handle(request: Request, send: Send) -> None:
+            asked = surface.read(await request.body(), _headers(request))
+            work = self._stream if asked.stream else self._complete
+            await sse.while_connected(request, work(surface, request, asked, send, list(more)))
 
-    async def openai_models(self, request: Request, send: Send) -> None:
-        """Answer the models that the caller can use, in OpenAI's format."""
-        await send_json(send, ModelList(_entries(await self._chat.models(request.principal))))
+        return handle
+
+    async def anthropic_chat(self, request: Request, send: Send) -> None:
+        """Answer in Anthropic's format."""
+        await self.handler(ANTHROPIC, _request_id(request))(request, send)
+
+    async def count_tokens(self, request: Request, send: Send) -> None:
+        """Answer how many tokens a request has, in Anthropic's format."""
+        asked = requests.read_messages(await request.body(), _headers(request), counting=True)
+
+        async def work() -> None:
+            async with _deadline(asked):
+                count, outcome = await self._chat.count(request.principal, asked)
+            headers = [*outcome_headers(outcome), _request_id(request)]
+            await send_json(send, documents.TokenCount(count), headers=headers)
+
+        await sse.while_connected(request, work())
+
+    async def embeddings(self, request: Request, send: Send) -> None:
+        """Answer embeddings in OpenAI's format."""
+        asked = requests.read_embeddings(await request.body(), _headers(request))
+
+        async def work() -> None:
+            async with _deadline(asked):
+                body, outcome = await self._chat.embed(request.principal, asked)
+            await send_bytes(send, 200, body, [JSON, *outcome_headers(outcome)])
+
+        await sse.while_connected(request, work())
+
+    async def models(self, request: Request, send: Send) -> None:
+        """Answer the models that the caller can use, in OpenAI's format, or Anthropic's for its clients."""
+        entries = await self._chat.models(request.principal)
+        if request.header(ANTHROPIC_HEADER) is None:
+            await send_json(send, documents.OpenAIModels([documents.openai_model(entry) for entry in entries]))
+            return
+        found = [documents.anthropic_model(entry) for entry in entries]
+        ends = (found[0].id, found[-1].id) if found else (None, None)
+        await send_json(send, documents.AnthropicModels(found, *ends), headers=[_request_id(request)])
+
+    async def model(self, request: Request, send: Send) -> None:
+        """Answer one of them."""
+        name = request.path_params["model"]
+        entry = next((e for e in await self._chat.models(request.principal) if e.id == name), None)
+        if entry is None:
+            raise ModelNotFound(f"There is no model {name!r} that you can use.")
+        if request.header(ANTHROPIC_HEADER) is None:
+            await send_json(send, documents.openai_model(entry))
+        else:
+            await send_json(send, documents.anthropic_model(entry), headers=[_request_id(request)])
 
     async def mesh_models(self, request: Request, send: Send) -> None:
-        """Answer the models that the caller can use, by provider."""
-        models = await self._chat.models(request.principal)
-        await send_json(send, MeshModelList(models, _entries(models)))
+        """Answer the models that the caller can use, with all that is known of them."""
+        entries = await self._chat.models(request.principal)
+        found = [documents.mesh_model(entry) for entry in entries]
+        await send_json(send, documents.MeshModels(documents.by_provider(entries), found))
 
-    async def _serve(self, surface: Surface, request: Request, send: Send) -> None:
-        asked = surface.read(await request.body())
-        work = self._stream if asked.stream else self._complete
-        await sse.while_connected(request, work(surface, request, asked, send))
-
-    async def _complete(self, surface: Surface, request: Request, asked: ChatRequest, send: Send) -> None:
-        body, outcome = await self._chat.complete(request.principal, asked)
+    async def _complete(
+        self, surface: Surface, request: Request, asked: ChatRequest, send: Send, headers: Headers
+    ) -> None:
+        async with _deadline(asked):
+            body, outcome = await self._chat.complete(request.principal, asked)
         try:
             answer = surface.answer(body, outcome, request.request_id)
         except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
             raise ProviderFailed(f"{outcome.provider} answered with something that is no chat completion.") from None
-        await send_bytes(send, 200, answer, [JSON])
+        await send_bytes(send, 200, answer, [JSON, *outcome_headers(outcome), *headers])
 
-    async def _stream(self, surface: Surface, request: Request, asked: ChatRequest, send: Send) -> None:
-        async with self._chat.stream(request.principal, asked) as stream:
-            await sse.start(send)
-            try:
-                async for data, chunk in stream.pieces():
-                    piece = surface.piece(data, chunk, asked)
-                    if piece is not None:
-                        await sse.write(send, events.event(piece))
-            except MeshError as problem:
-                # A reader that waits for [DONE] must see that it did not come, and why.
-                failure = msgspec.json.encode(surface.failure(problem, request.request_id))
-                await sse.write(send, events.event(failure))
+    async def _stream(
+        self, surface: Surface, request: Request, asked: ChatRequest, send: Send, headers: Headers
+    ) -> None:
+        sent = 0
+        begun = False
+        try:
+            async with _deadline(asked), self._chat.stream(request.principal, asked) as stream:
+                await sse.start(send, [*outcome_headers(stream.outcome), *headers])
+                begun = True
+                async for piece in stream.pieces():
+                    await sse.write(send, piece)
+                    sent += 1
+        except MeshError as problem:
+            if begun:
+                # A reader that waits for the stream's last event must see that it did not come, and why.
+                await sse.write(send, surface.failure(problem, request.request_id, sent))
                 await sse.end(send)
-                raise  # for the log; the guard sees that the answer has begun
-            last = surface.last(stream.outcome, request.request_id)
-            if last is not None:
-                await sse.write(send, events.event(last))
-            await sse.write(send, events.event(events.DONE))
+            raise  # for the log; the guard sees whether the answer has begun
+        for piece in surface.last(stream.outcome, request.request_id):
+            await sse.write(send, piece)
         await sse.end(send)
 
     def endpoints(self) -> list[Endpoint]:
         """Return what this capability serves."""
+        d = documents
+        openai, anthropic = send_openai_error, send_anthropic_error
+        either = (ANTHROPIC_HEADER, send_anthropic_error)
+        mesh, chat, responses = (self.handler(s) for s in (MESH, OPENAI_CHAT, OPENAI_RESPONSES))
         return [
-            Endpoint(
-                method="POST",
-                path="/api/v1/chat/completions",
-                handler=self.mesh_chat,
-                summary="Chat with any model; with `stream` an event stream",
-                access="chat",
-                hot=True,
-                body=MeshRequest,
-                answer=MeshCompletion,
-                errors=_CALL_ERRORS,
-                send_error=send_error,
-            ),
-            Endpoint(
-                method="POST",
-                path="/v1/chat/completions",
-                handler=self.openai_chat,
-                summary="OpenAI's chat completions, for every model",
-                access="chat",
-                hot=True,
-                body=OpenAIRequest,
-                answer=Completion,
-                errors=_CALL_ERRORS,
-                send_error=send_openai_error,
-                error_answer=OpenAIErrorAnswer,
-            ),
-            Endpoint(
-                method="GET",
-                path="/v1/models",
-                handler=self.openai_models,
-                summary="The models that you can use, in OpenAI's format",
-                access="chat",
-                answer=ModelList,
-                send_error=send_openai_error,
-                error_answer=OpenAIErrorAnswer,
-            ),
-            Endpoint(
-                method="GET",
-                path="/api/v1/models",
-                handler=self.mesh_models,
-                summary="The models that you can use",
-                access="chat",
-                answer=MeshModelList,
-            ),
-        ]
+            _call("/api/v1/chat/completions", mesh, "Chat with any model; with `stream` an event stream",
+                  (d.MeshRequest, d.MeshCompletion), send_error),
+            _call("/v1/chat/completions", chat, "OpenAI's chat completions, for every model",
+                  (d.OpenAIRequest, d.Completion), openai, d.OpenAIErrorAnswer),
+            _call("/v1/responses", responses, "OpenAI's Responses, for every model",
+                  (d.ResponsesRequest, d.Response), openai, d.OpenAIErrorAnswer),
+            _call("/v1/messages", self.anthropic_chat, "Anthropic's messages, for every model",
+                  (d.MessagesRequest, d.AnthropicMessage), anthropic, d.AnthropicErrorAnswer),
+            _call("/v1/messages/count_tokens", self.count_tokens, "How many tokens a message has",
+                  (d.MessagesRequest, d.TokenCount), anthropic, d.AnthropicErrorAnswer),
+            _call("/v1/embeddings", self.embeddings, "OpenAI's embeddings, where the provider makes them",
+                  (d.EmbeddingsRequest, d.Embeddings), openai, d.OpenAIErrorAnswer),
+            _list("/v1/models", self.models, "The models that you can use, in OpenAI's format or Anthropic's",
+                  d.OpenAIModels, openai, either),
+            _list("/v1/models/{model}", self.model, "One of them", d.OpenAIModel, openai, either),
+            _list("/api/v1/models", self.mesh_models, "The models that you can use, with all that is known of them",
+                  d.MeshModels, send_error, None),
+        ]  # fmt: skip
 
 
 def endpoints(chat: Chat) -> list[Endpoint]:
@@ -322,5 +207,69 @@ def endpoints(chat: Chat) -> list[Endpoint]:
     return ChatRoutes(chat).endpoints()
 
 
-def _entries(models: dict[str, list[str]]) -> list[ModelEntry]:
-    return [ModelEntry(name, provider) for provider, names in models.items() for name in names]
+def _call(
+    path: str,
+    handler: Handler,
+    summary: str,
+    shapes: tuple[type, type],
+    error: ErrorWriter,
+    error_answer: type | None = None,
+) -> Endpoint:
+    return Endpoint(
+        method="POST",
+        path=path,
+        handler=handler,
+        summary=summary,
+        access="chat",
+        hot=True,
+        body=shapes[0],
+        answer=shapes[1],
+        errors=_CALL_ERRORS,
+        send_error=error,
+        error_answer=error_answer,
+    )
+
+
+def _list(
+    path: str,
+    handler: Handler,
+    summary: str,
+    shape: type,
+    error: ErrorWriter,
+    error_with: tuple[bytes, ErrorWriter] | None,
+) -> Endpoint:
+    return Endpoint(
+        method="GET",
+        path=path,
+        handler=handler,
+        summary=summary,
+        access="chat",
+        answer=shape,
+        errors=("model_not_found",) if "{" in path else (),
+        send_error=error,
+        error_with=error_with,
+        error_answer=None if error_with is None else documents.OpenAIErrorAnswer,
+    )
+
+
+def _headers(request: Request) -> dict[str, str]:
+    """Return what a surface reads of the headers; a value that is no ASCII is none that means anything."""
+    names = (requests.TIMEOUT_HEADER, "anthropic-version", "anthropic-beta")
+    found = ((name, request.header(name.encode())) for name in names)
+    return {name: value.decode("latin-1") for name, value in found if value is not None}
+
+
+def _request_id(request: Request) -> tuple[bytes, bytes]:
+    return (b"request-id", request.request_id.encode())
+
+
+@asynccontextmanager
+async def _deadline(asked: ChatRequest) -> AsyncIterator[None]:
+    """End what is inside when the caller's own time is over."""
+    try:
+        async with asyncio.timeout(asked.timeout) as limit:
+            yield
+    except TimeoutError:
+        if not limit.expired():
+            raise
+        raise DeadlineExceeded(f"The {asked.timeout:g} seconds of `mesh-timeout` were over.") from None

@@ -3,22 +3,35 @@
 import difflib
 import re
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
+from datetime import date
 
-from mesh_server.chat.models import LOCAL, Provider
-from mesh_server.errors import InvalidRequest, ModelNotFound, ProviderNotFound
+from mesh_server.chat.catalog.models import Catalog, catalog
+from mesh_server.chat.models import LOCAL, Fallback, Provider
+from mesh_server.errors import InvalidRequest, ModelNotFound, ModelRetired, ProviderNotFound
 
-#: Names that are OpenAI's wherever nobody says otherwise.
-_OPENAI_NAME = re.compile(r"(gpt-|chatgpt-|o[1-9](-|$)|codex-).*")
+#: Names that are a provider's wherever nobody says otherwise.
+_NAMES = {
+    "openai": re.compile(r"(gpt-|chatgpt-|o[1-9](-|$)|codex-|text-embedding-).*"),
+    "anthropic": re.compile(r"claude-.*"),
+}
 
 
 @dataclass(frozen=True, slots=True)
 class Route:
-    """Where a request goes, and what was done otherwise than asked."""
+    """Where a request goes, and what was done otherwise than asked.
+
+    Attributes:
+        provider: its name.
+        model: the provider's own name of the model.
+        warnings: what the caller should know.
+        substituted: the model is another than the one that was asked for.
+    """
 
     provider: str
     model: str
     warnings: tuple[str, ...] = ()
+    substituted: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -30,12 +43,18 @@ class Known:
         local: names of models on this machine, the one in use first; empty where there is none.
         local_names: further names that are local models', though their weights are not here.
         listed: models by provider, as the providers themselves list them.
+        fallbacks: the operator's own names of models.
+        today: in UTC; decides which models are retired.
+        models: the catalog.
     """
 
     providers: Sequence[Provider]
     local: Sequence[str]
     local_names: Sequence[str]
     listed: Mapping[str, Sequence[str]]
+    fallbacks: Sequence[Fallback] = ()
+    today: date = date.min
+    models: Catalog = field(default_factory=catalog)
 
     def names(self) -> list[str]:
         """Return the names of the providers."""
@@ -46,27 +65,43 @@ class Known:
         """Whether this server runs models itself."""
         return bool(self.local or self.local_names)
 
-    def models_of(self, provider: str) -> list[str]:
-        """Return the models that are known to be a provider's."""
+    def configured(self, provider: str) -> Sequence[str]:
+        """Return the models that the configuration or the provider itself names as its own."""
         if provider == LOCAL and self.has_local:
-            return [*self.local]
+            return self.local
         found = next((p.models for p in self.providers if p.name == provider), ())
         return [*found, *(name for name in self.listed.get(provider, ()) if name not in found)]
 
+    def models_of(self, provider: str) -> list[str]:
+        """Return the models that are known to be a provider's: configured, else those of the catalog in service."""
+        configured = self.configured(provider)
+        return [*configured] if configured else self.models.current(provider, self.today)
 
-def route(known: Known, model: str | None, provider: str | None) -> Route:
-    """Return where a request goes.
+
+def routes(known: Known, model: str | None, provider: str | None, *, strict: bool = False) -> list[Route]:
+    """Return where a request may go: its one target, or those of the operator's route in their order.
 
     Args:
         known: what can be reached.
         model: as asked for; `provider/model` names both.
         provider: as asked for.
+        strict: refuse a retired model instead of answering with its successor.
 
     Raises:
         ProviderNotFound: naming those there are.
         ModelNotFound: with near names.
+        ModelRetired: naming the successor.
         InvalidRequest: if neither names a model.
     """
+    fallback = next((entry for entry in known.fallbacks if entry.model == model), None)
+    if fallback is None or provider is not None:
+        return [route(known, model, provider, strict=strict)]
+    targets = (target.partition("/") for target in fallback.targets)
+    return [route(known, name, owner, strict=strict) for owner, _, name in targets]
+
+
+def route(known: Known, model: str | None, provider: str | None, *, strict: bool = False) -> Route:
+    """Return the one target of a request; see `routes`."""
     if provider is not None and provider not in known.names():
         raise ProviderNotFound(
             f"There is no provider {provider!r} here; there are {', '.join(sorted(known.names()))}.",
@@ -74,20 +109,41 @@ def route(known: Known, model: str | None, provider: str | None) -> Route:
         )
     if model is None:
         return _without_model(known, provider)
-    owner = _owner(known, model)
+    owner, by_name = _owner(known, model)
     if owner is None and "/" in model:
         prefix, _, rest = model.partition("/")
-        if prefix in known.names() and rest:
-            return route(known, rest, prefix)
+        if prefix in known.names() and rest and provider in {None, prefix}:
+            return route(known, rest, prefix, strict=strict)
     if owner is None:
         if provider is None or provider == LOCAL:
             raise _unknown(known, model)
         return Route(provider, model)  # the provider itself judges a name that nobody here knows
-    if provider is not None and provider != owner and model not in known.models_of(provider):
-        if _OPENAI_NAME.fullmatch(model) and owner == "openai":
-            return Route(provider, model)  # many serve OpenAI's models under their own address
-        return Route(owner, model, (f"{model} is a model of {owner}, so {owner} answered, not {provider}.",))
-    return Route(provider or owner, model)
+    if provider is not None and provider != owner and model not in known.configured(provider):
+        if by_name and provider not in {*_NAMES, LOCAL}:
+            return Route(provider, model)  # many serve other makers' models under their own address
+        found = _in_service(known, owner, model, strict=strict)
+        warning = f"{model} is a model of {owner}, so {owner} answered, not {provider}."
+        return Route(found.provider, found.model, (warning, *found.warnings), found.substituted)
+    return _in_service(known, provider or owner, model, strict=strict)
+
+
+def _in_service(known: Known, provider: str, model: str, *, strict: bool) -> Route:
+    """Return who answers for a name: an alias's model, or a retired one's successor."""
+    found = known.models.find(model)
+    if found is None or found.provider != provider or model in known.configured(provider):
+        return Route(provider, model)
+    name = model if model in {found.id, *found.also} else found.id
+    now = known.models.in_service(found, known.today)
+    if now is found:
+        return Route(provider, name)
+    said = name if name == model else f"{model} ({name})"
+    if strict:
+        raise ModelRetired(
+            f"{said} was retired by its provider on {found.retired}; its successor is {now.id}.",
+            details={"model": name, "retired": str(found.retired), "successor": now.id},
+        )
+    warning = f"{said} was retired by its provider on {found.retired}: {now.id} answered in its place."
+    return Route(provider, now.id, (warning,), substituted=True)
 
 
 def _without_model(known: Known, provider: str | None) -> Route:
@@ -97,7 +153,7 @@ def _without_model(known: Known, provider: str | None) -> Route:
         return Route(LOCAL, (*known.local_names, *known.local)[0])
     names = [provider] if provider else [p.name for p in known.providers]
     for name in names:
-        models = known.models_of(name)
+        models = known.configured(name)
         if models:
             return Route(name, models[0])
     raise InvalidRequest(
@@ -105,20 +161,23 @@ def _without_model(known: Known, provider: str | None) -> Route:
     )
 
 
-def _owner(known: Known, model: str) -> str | None:
+def _owner(known: Known, model: str) -> tuple[str | None, bool]:
+    """Return whose model it is, and whether only its name says so."""
     if model in known.local or model in known.local_names:
-        return LOCAL
+        return LOCAL, False
     for provider in known.providers:
-        if model in known.models_of(provider.name):
-            return provider.name
-    if _OPENAI_NAME.fullmatch(model) and any(p.name == "openai" for p in known.providers):
-        return "openai"
-    return None
+        if model in known.configured(provider.name):
+            return provider.name, False
+    names = {provider.name for provider in known.providers}
+    found = known.models.find(model)
+    if found is not None and found.provider in names:
+        return found.provider, True
+    return next((n for n, pattern in _NAMES.items() if n in names and pattern.fullmatch(model)), None), True
 
 
 def _unknown(known: Known, model: str) -> ModelNotFound:
     everything = list(dict.fromkeys(name for provider in known.names() for name in known.models_of(provider)))
-    near = difflib.get_close_matches(model, everything, n=3, cutoff=0.6)
+    near = difflib.get_close_matches(model, [*everything, *known.models.aliases], n=3, cutoff=0.6)
     others = f" Did you mean {' or '.join(near)}?" if near else ""
     if not near and everything:
         others = f" There are: {', '.join(everything[:10])}{' and more' if len(everything) > 10 else ''}."

@@ -1,199 +1,286 @@
 """What chat does: finds provider and key for a request, calls, and tells what came of it."""
 
+import asyncio
 import time
-from collections.abc import AsyncIterator, Sequence
+from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import AsyncExitStack, asynccontextmanager
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from typing import TypeVar
 
 import msgspec
 
-from mesh_protocol.events import DONE, EventReader, EventTooLarge
 from mesh_server.accounts.models import Principal
-from mesh_server.chat.formats import openai_chat
-from mesh_server.chat.formats.common import ChatRequest, Outcome
-from mesh_server.chat.models import LOCAL, LocalSettings, Provider, Target
-from mesh_server.chat.routing import Known, Route, route
-from mesh_server.chat.upstream.failures import UpstreamFailure
-from mesh_server.chat.upstream.local import LocalModels
-from mesh_server.chat.upstream.openai import OpenAIFormat, failure_from_event, no_answer
-from mesh_server.chat.upstream.pool import Pool, UpstreamAnswer
-from mesh_server.errors import KeyNotFound, MeshError, ProviderFailed, ProviderKeyMissing, ProviderUnavailable
+from mesh_server.chat import tokens
+from mesh_server.chat.answers import AnswerStream
+from mesh_server.chat.attempts import Attempts
+from mesh_server.chat.catalog.models import Model
+from mesh_server.chat.catalog.prices import PriceList, Prices, cost
+from mesh_server.chat.formats import bridge
+from mesh_server.chat.formats.common import MESSAGES, ChatRequest, Format, Outcome, Usage
+from mesh_server.chat.models import LOCAL, ChatSettings, Target
+from mesh_server.chat.providers import Providers
+from mesh_server.chat.routing import Known, Route, routes
+from mesh_server.chat.upstream import anthropic, openai
+from mesh_server.chat.upstream.calls import Calls, limits_of, usable_key
+from mesh_server.chat.upstream.meanings import failure_of
+from mesh_server.chat.upstream.pool import Pool
+from mesh_server.errors import InvalidJSON, MeshError, ProviderFailed, ProviderRejected, UnsupportedFeature
 from mesh_server.vault.service import Vault
 
-#: Seconds for which a provider's own list of models is believed.
-_LIST_S = 60.0
+T = TypeVar("T")
 
 
-class AnswerStream:
-    """A provider's answer as it comes.
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Entry:
+    """One model that a caller can use: `known` and `prices` are None where nothing is known."""
 
-    Attributes:
-        outcome: what is known of it so far; complete when the iteration is.
-    """
+    id: str
+    provider: str
+    known: Model | None
+    prices: Prices | None
 
-    def __init__(self, target: Target, answer: UpstreamAnswer, outcome: Outcome) -> None:
-        self.outcome = outcome
-        self._target = target
-        self._answer = answer
 
-    async def pieces(self) -> AsyncIterator[tuple[bytes, openai_chat.Chunk]]:
-        """Yield each piece as the provider wrote it, beside what must be known of it.
+class _EmbeddingUsage(msgspec.Struct):
+    prompt_tokens: int = 0
 
-        Raises:
-            MeshError: if the provider fails, stalls, or stops before its answer has come to an end.
-        """
-        reader = EventReader()
-        try:
-            async for content in self._answer.chunks():
-                for data in reader.feed(content):
-                    if data.strip() == DONE:
-                        self.outcome.finished = True
-                        return
-                    yield data, self._read(data)
-        except UpstreamFailure as problem:
-            if not self.outcome.finished:
-                raise no_answer(self._target, problem) from None
-        except EventTooLarge:
-            raise ProviderFailed(f"{self._target.provider} sent a piece that is larger than any answer.") from None
-        if not self.outcome.finished:
-            raise ProviderFailed(f"{self._target.provider} ended its stream before its answer was complete.")
 
-    def _read(self, data: bytes) -> openai_chat.Chunk:
-        try:
-            chunk = openai_chat.read_chunk(data)
-        except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
-            raise ProviderFailed(f"{self._target.provider} sent a piece that is not JSON.") from None
-        if chunk.failed:
-            raise failure_from_event(self._target, bytes(chunk.error))
-        if chunk.spent is not None:
-            self.outcome.usage = chunk.spent
-        if chunk.model:
-            self.outcome.model = chunk.model
-        # Some servers end without [DONE]: the reason to finish says as much.
-        self.outcome.finished = self.outcome.finished or chunk.finish
-        return chunk
+class _Embeddings(msgspec.Struct):
+    data: msgspec.Raw
+    model: str | None = None
+    usage: _EmbeddingUsage | None = None
 
 
 class Chat:
     """Chat with every provider that is configured.
 
     Args:
-        providers: those reached by their address.
-        local: the models on this machine; None where another server stands in their place.
+        settings: what is configured.
         vault: where the callers' keys are.
+
+    Raises:
+        StartupError: if the operator's prices can't be read.
     """
 
-    def __init__(self, providers: Sequence[Provider], local: LocalSettings | None, vault: Vault) -> None:
-        self._providers = {provider.name: provider for provider in providers}
-        self._local = LocalModels(local) if local is not None else None
-        self._vault = vault
+    def __init__(self, settings: ChatSettings, vault: Vault) -> None:
+        self._settings = settings
         self._pool = Pool()
-        self._format = OpenAIFormat(self._pool)
-        self._lists: dict[str, tuple[float, list[str]]] = {}
+        self._calls = Calls(self._pool)
+        self._providers = Providers(settings, vault, self._calls)
+        self._attempts = Attempts()
+        self._prices = PriceList(settings.prices_file)
 
     def local_model(self) -> str | None:
         """Return the name of the model in use on this machine; None where its weights are not here."""
-        if self._local is not None:
-            return self._local.default if self._local.default in self._local.installed() else None
+        local = self._providers.local
+        if local is not None:
+            return local.default if local.default in local.installed() else None
         provider = self._providers.get(LOCAL)
         return provider.models[0] if provider is not None and provider.models else None
 
     async def complete(self, principal: Principal, request: ChatRequest) -> tuple[bytes, Outcome]:
-        """Return the provider's whole answer as it wrote it, and what is known beside it.
+        """Return the whole answer in the surface's format, and what is known beside it.
 
         Raises:
             MeshError: whatever stands in the way, from an unknown model to the provider's own failure.
         """
-        async with self._call(principal, request) as (target, outcome):
-            body = await self._format.complete(target, openai_chat.upstream_body(request, target.model))
-        try:
-            answer = openai_chat.read_chunk(body)
-        except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
-            raise ProviderFailed(f"{target.provider} answered with something that is no chat completion.") from None
-        if answer.choices is None:
-            raise ProviderFailed(f"{target.provider} answered with something that is no chat completion.")
-        outcome.usage, outcome.model, outcome.finished = answer.spent, answer.model or outcome.model, True
-        return body, outcome
+
+        async def call(route: Route) -> tuple[bytes, Outcome]:
+            async with self._providers.target(principal, request, route) as target:
+                way, outcome = _way(request, target), _outcome(route)
+                url, headers, body = _prepare(way, target, outcome)
+                content = await self._calls.complete(target, url, headers, body, outcome)
+                answer = _read(lambda: way.answer(content, outcome), target)
+                self._settle(target, outcome)
+                return answer, outcome
+
+        (answer, outcome), tried = await self._first(request, call)
+        outcome.route = tried
+        return answer, outcome
 
     @asynccontextmanager
     async def stream(self, principal: Principal, request: ChatRequest) -> AsyncIterator[AnswerStream]:
-        """Open the provider's answer as a stream; leaving the context cancels the call.
+        """Open the answer as a stream, with its first piece at hand; leaving the context cancels the call.
 
         Raises:
             MeshError: whatever stands in the way before the first piece.
         """
-        async with self._call(principal, request) as (target, outcome):
-            body = openai_chat.upstream_body(request, target.model)
-            async with self._format.stream(target, body) as answer:
-                yield AnswerStream(target, answer, outcome)
 
-    async def models(self, principal: Principal) -> dict[str, list[str]]:
-        """Return the models that the caller can use, by provider."""
-        known = await self._known()
-        usable = {}
-        for name in known.names():
-            models = known.models_of(name)
-            if models and (name == LOCAL or await self._has_key(principal, self._providers[name])):
-                usable[name] = models
-        return usable
+        async def call(route: Route) -> tuple[AnswerStream, AsyncExitStack]:
+            async with AsyncExitStack() as stack:
+                target = await stack.enter_async_context(self._providers.target(principal, request, route))
+                way, outcome = _way(request, target), _outcome(route)
+                url, headers, body = _prepare(way, target, outcome)
+                answer = await stack.enter_async_context(self._calls.stream(target, url, headers, body))
+                outcome.limits = limits_of(target, answer)
+                stream = AnswerStream(target, answer, way.relay(outcome), outcome)
+                stack.push_async_callback(stream.close)
+                stream.settle = lambda: self._settle(target, outcome)
+                await stream.begin()
+                return stream, stack.pop_all()
+
+        (stream, stack), tried = await self._first(request, call)
+        stream.outcome.route = tried
+        async with stack:
+            yield stream
+
+    async def embed(self, principal: Principal, request: ChatRequest) -> tuple[bytes, Outcome]:
+        """Return embeddings as their provider gave them, and what is known beside them.
+
+        Raises:
+            MeshError: as `complete`; UnsupportedFeature where the provider has none.
+        """
+
+        async def call(route: Route) -> tuple[bytes, Outcome]:
+            async with self._providers.target(principal, request, route) as target:
+                if target.kind != "openai" or (route.provider == LOCAL and self._providers.local is not None):
+                    raise UnsupportedFeature(f"{route.provider} makes no embeddings; use a model that does.")
+                outcome = _outcome(route)
+                body = msgspec.json.encode({**request.fields, "model": target.model})
+                headers = openai.headers(usable_key(target))
+                content = await self._calls.complete(target, target.base_url + "/embeddings", headers, body, outcome)
+                found = _read(lambda: msgspec.json.decode(content, type=_Embeddings), target)
+                outcome.model, outcome.finished = found.model or outcome.model, True
+                outcome.usage = Usage(input=found.usage.prompt_tokens) if found.usage is not None else None
+                self._settle(target, outcome)
+                return content, outcome
+
+        (content, outcome), tried = await self._first(request, call)
+        outcome.route = tried
+        return content, outcome
+
+    async def count(self, principal: Principal, request: ChatRequest) -> tuple[int, Outcome]:
+        """Return how many tokens a request of Anthropic's format has, by the provider's word where it gives one.
+
+        Raises:
+            MeshError: as `complete`.
+        """
+
+        async def call(route: Route) -> tuple[int, Outcome]:
+            async with self._providers.target(principal, request, route) as target:
+                way, outcome = _way(request, target), _outcome(route)
+                if target.kind == "anthropic":
+                    url, headers, body = _prepare(way, target, outcome, counting=True)
+                elif target.responses:
+                    url, headers, body = _prepare(way, target, outcome, counting=True)
+                    url, body = f"{url}/input_tokens", _counted(body)
+                elif target.provider == LOCAL and self._providers.local is not None:
+                    # llama.cpp's own server counts in this format, by the template of its model
+                    url, headers = f"{target.base_url}/messages/count_tokens", openai.headers(usable_key(target))
+                    body = msgspec.json.encode({**request.fields, "model": target.model})
+                else:
+                    return _estimate(way, outcome), outcome
+                try:
+                    content = await self._calls.complete(target, url, headers, body, outcome)
+                except ProviderRejected as problem:
+                    if (problem.details or {}).get("status") not in tokens.NO_SUCH_ENDPOINT:
+                        raise
+                    return _estimate(way, outcome), outcome
+                return _read(lambda: msgspec.json.decode(content, type=tokens.Count), target).input_tokens, outcome
+
+        (count, outcome), tried = await self._first(request, call)
+        outcome.route = tried
+        return count, outcome
+
+    async def models(self, principal: Principal) -> list[Entry]:
+        """Return the models that the caller can use, with what is known of them."""
+        known = await self._providers.known()
+        usable = await self._providers.usable(principal, known)
+        entries = [self._entry(known, provider, name) for provider, names in usable.items() for name in names]
+        made_up = [f for f in known.fallbacks if any(target.partition("/")[0] in usable for target in f.targets)]
+        return [*entries, *(Entry(id=f.model, provider="mesh", known=None, prices=None) for f in made_up)]
 
     async def close(self) -> None:
         """Stop the local models and close every connection."""
-        if self._local is not None:
-            await self._local.close()
+        if self._providers.local is not None:
+            await self._providers.local.close()
         await self._pool.close()
 
-    @asynccontextmanager
-    async def _call(self, principal: Principal, request: ChatRequest) -> AsyncIterator[tuple[Target, Outcome]]:
-        found = route(await self._known(), request.model, request.provider)
-        outcome = Outcome(provider=found.provider, model=found.model, warnings=list(found.warnings))
-        async with AsyncExitStack() as stack:
-            if found.provider == LOCAL and self._local is not None:
-                outcome.cost_usd = 0.0
-                base_url, key = await stack.enter_async_context(self._local.running(found.model))
-                target = Target(provider=LOCAL, base_url=base_url, model=found.model, api_key=key, key_name=None)
-            else:
-                target = await self._target(principal, request, found)
-            yield target, outcome
-
-    async def _target(self, principal: Principal, request: ChatRequest, found: Route) -> Target:
-        provider = self._providers[found.provider]
-        names = [request.key_name] if request.key_name else list(provider.key_names)
-        opened = await self._vault.open_for_chat(principal, names, owner=request.key_owner)
-        if opened is None and request.key_name:
-            whose = "That account shares no key" if request.key_owner else "You have no key"
-            raise KeyNotFound(f"{whose} {request.key_name!r} to call {provider.name} with.")
-        if opened is None and provider.api_key is None and provider.key_names:
-            raise ProviderKeyMissing(
-                f"There is no key for {provider.name}: store yours as {provider.key_names[0]!r}.",
-                details={"provider": provider.name, "key_names": list(provider.key_names)},
-            )
-        name, key = opened if opened is not None else (None, provider.api_key)
-        return Target(provider=provider.name, base_url=provider.base_url, model=found.model, api_key=key, key_name=name)
-
-    async def _has_key(self, principal: Principal, provider: Provider) -> bool:
-        if provider.api_key is not None or not provider.key_names:
-            return True
-        return await self._vault.has_for_chat(principal, provider.key_names)
-
-    async def _known(self) -> Known:
-        local = self._local.installed() if self._local is not None else []
-        names = self._local.names() if self._local is not None else []
-        listed = {p.name: await self._list(p) for p in self._providers.values() if not p.models and not p.key_names}
-        return Known(tuple(self._providers.values()), local, names, listed)
-
-    async def _list(self, provider: Provider) -> list[str]:
-        """Return what a server that asks for no key, on this machine mostly, says that it has."""
-        known = self._lists.get(provider.name)
-        if known is not None and time.monotonic() - known[0] < _LIST_S:
-            return known[1]
-        target = Target(
-            provider=provider.name, base_url=provider.base_url, model="", api_key=provider.api_key, key_name=None
-        )
+    async def _first(self, request: ChatRequest, call: Callable[[Route], Awaitable[T]]) -> tuple[T, list[str]]:
+        known = await self._providers.known()
+        strict = self._settings.strict_models if request.strict_models is None else request.strict_models
+        hops = routes(known, request.model, request.provider, strict=strict)
+        until = asyncio.get_running_loop().time() + request.timeout if request.timeout is not None else None
         try:
-            models = await self._format.models(target)
-        except ProviderUnavailable:
-            return []  # not running now: looked at again by the next request
-        except MeshError:
-            models = []  # it has no such list; its models must be configured
-        self._lists[provider.name] = (time.monotonic(), models)
-        return models
+            return await self._attempts.first(
+                hops, call, name=lambda route: f"{route.provider}/{route.model}", until=until
+            )
+        except RecursionError:  # what a surface leaves unread may be deeper than a translation can go
+            raise InvalidJSON("The JSON body is nested too deeply.") from None
+
+    def _settle(self, target: Target, outcome: Outcome) -> None:
+        """Compute what a call cost, by the model that answered or else the one that was asked."""
+        outcome.price_revision = self._prices.revision
+        if target.provider == LOCAL:
+            outcome.cost_nano = 0
+            return
+        today = datetime.now(UTC).date()
+        for model in (outcome.model, target.model):
+            prices = self._prices.of(target.price_address, target.provider, model, today=today, tier=outcome.tier)
+            if prices is not None and outcome.usage is not None:
+                outcome.cost_nano = cost(prices, outcome.usage)
+                return
+
+    def _entry(self, known: Known, provider: str, name: str) -> Entry:
+        found = self._providers.get(provider)
+        if found is None:
+            return Entry(id=name, provider=provider, known=None, prices=Prices())
+        prices = self._prices.of(found.price_address, provider, name, today=known.today)
+        model = known.models.find(name) if provider == found.kind else None
+        return Entry(id=name, provider=provider, known=model, prices=prices)
+
+
+def _way(request: ChatRequest, target: Target) -> bridge.Way:
+    format_: Format = MESSAGES if target.kind == "anthropic" else openai.format_for(request, target)
+    return bridge.Way(
+        request=request,
+        format=format_,
+        model=target.model,
+        abilities=target.abilities,
+        target=target.provider,
+        adapt=target.substituted or request.is_mesh,
+        shared_key=target.shared_key,
+        created=int(time.time()),
+    )
+
+
+def _outcome(route: Route) -> Outcome:
+    return Outcome(provider=route.provider, model=route.model, warnings=list(route.warnings))
+
+
+def _prepare(
+    way: bridge.Way, target: Target, outcome: Outcome, *, counting: bool = False
+) -> tuple[str, dict[str, str], bytes]:
+    """Return address, headers and body of a call; what was left out is added to the warnings."""
+    fields, warnings = way.body(counting=counting)
+    outcome.warnings += warnings
+    key = usable_key(target)
+    if target.kind != "anthropic":
+        return openai.path(target, way.format), openai.headers(key), msgspec.json.encode(fields)
+    if counting:
+        fields = {name: value for name, value in fields.items() if name not in {"max_tokens", "stream"}}
+    betas = anthropic.betas_for(way.request)
+    headers = anthropic.headers(key, anthropic.version_for(way.request, target, fields), betas)
+    return anthropic.path(target, counting=counting), headers, msgspec.json.encode(fields)
+
+
+def _estimate(way: bridge.Way, outcome: Outcome) -> int:
+    outcome.warnings.append(f"{way.target} does not count tokens: this is an estimate.")
+    return tokens.estimate(way.conversation())
+
+
+def _counted(body: bytes) -> bytes:
+    members = msgspec.json.decode(body, type=dict[str, msgspec.Raw])
+    return msgspec.json.encode({name: value for name, value in members.items() if name in tokens.COUNTED})
+
+
+def _read(read: Callable[[], T], target: Target) -> T:
+    """Return what `read` makes of a provider's answer; its nonsense is its failure."""
+    try:
+        return read()
+    except bridge.ProviderSaidError as problem:
+        raise failure_of(target, 500, b'{"error":' + problem.error + b"}", None) from None
+    except MeshError:
+        raise
+    except bridge.NONSENSE:
+        raise ProviderFailed(f"{target.provider} answered with something that is no answer of its format.") from None

@@ -102,11 +102,11 @@ def _make_master_key(settings: Settings) -> None:
 
 
 def _fetch_model(settings: Settings) -> None:
-    if settings.local is None or importlib.util.find_spec("xllamacpp") is None:
+    if settings.chat.local is None or importlib.util.find_spec("xllamacpp") is None:
         return
     from mesh_server.cli.model import fetch  # noqa: PLC0415 - rich and the network only where a model is wanted
 
-    fetch(settings.local)
+    fetch(settings.chat.local)
 
 
 async def _dev(settings: Settings, *, with_issuer: bool) -> int:

@@ -69,8 +69,8 @@ async def _findings(settings: Settings, *, offline: bool) -> AsyncIterator[Findi
     yield _zkp_root(settings)
     async for finding in _stored(settings):
         yield finding
-    if settings.local is not None:
-        yield _local(settings.local)
+    if settings.chat.local is not None:
+        yield _local(settings.chat.local)
     try:
         check_address(settings, behind_proxy=False)
         yield Finding(GOOD, "address", f"{settings.host}:{settings.port}, known as {settings.public_url}")
@@ -78,8 +78,8 @@ async def _findings(settings: Settings, *, offline: bool) -> AsyncIterator[Findi
         yield Finding(NOTE, "address", problem.message)
     if offline:
         return
-    probes = await asyncio.gather(*(probe(provider) for provider in settings.providers))
-    for provider, found in zip(settings.providers, probes, strict=True):
+    probes = await asyncio.gather(*(probe(provider) for provider in settings.chat.providers))
+    for provider, found in zip(settings.chat.providers, probes, strict=True):
         yield _provider(provider, found)
     skews = [found.clock_skew_s for found in probes]
     for issuer in settings.issuers:

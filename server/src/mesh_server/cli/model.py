@@ -1,19 +1,25 @@
 """`mesh-server model`: the weights of local models."""
 
+import asyncio
 import json
 import sys
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from dataclasses import asdict
+from datetime import UTC, datetime
 
 import click
 
 from mesh_server.chat.catalog.local_models import LocalModel, catalog
+from mesh_server.chat.catalog.models import catalog as known_models
 from mesh_server.chat.models import LocalSettings
 from mesh_server.chat.upstream.local import LocalModels, model_name
 from mesh_server.chat.upstream.pull import pull as pull_weights
-from mesh_server.cli import _options
-from mesh_server.errors import StartupError
+from mesh_server.chat.upstream.refresh import Change
+from mesh_server.chat.upstream.refresh import refresh as ask_provider
+from mesh_server.cli import UNAVAILABLE, _options
+from mesh_server.errors import MeshError, StartupError
 from mesh_server.profile import write_private
 from mesh_server.settings import IN_USE_FILE, load
 
@@ -23,7 +29,7 @@ _QUIET_S = 5.0
 
 @click.group()
 def model() -> None:
-    """Local models: weights that are fetched once and verified by their hash."""
+    """Local models, whose weights are fetched once and verified by their hash; and news of the providers' models."""
 
 
 @model.command("list")
@@ -101,6 +107,45 @@ def use(config: str | None, data_dir: str | None, name: str) -> None:
     click.echo(f"In use with the next start: {model_name(name)}", err=True)
 
 
+@model.command()
+@_options.config
+@click.option("--json", "as_json", is_flag=True, help="Print JSON instead of lines.")
+def refresh(config: str | None, data_dir: str | None, as_json: bool) -> int:
+    """Ask OpenAI and Anthropic for their models, and say what this version's catalog does not know.
+
+    Needs the server's own key for each (OPENAI_API_KEY, ANTHROPIC_API_KEY). Changes nothing: a newer version of
+    mesh-server brings a newer catalog, and every name that a provider knows can be asked for already.
+    """
+    settings = load({"config": config, "data_dir": data_dir})
+    asked = [p for p in settings.chat.providers if p.name == p.kind and p.api_key is not None]
+    if not asked:
+        raise StartupError("There is no key to ask with: set OPENAI_API_KEY or ANTHROPIC_API_KEY.")
+    found: list[Change] = []
+    silent = 0
+    for provider in asked:
+        try:
+            found += asyncio.run(ask_provider(provider, known_models(), datetime.now(UTC).date()))
+        except MeshError as problem:
+            silent += 1
+            click.echo(f"{provider.name}: {problem.message}", err=True)
+    if as_json:
+        click.echo(json.dumps([asdict(change) for change in found], indent=2))
+    else:
+        for change in found:
+            click.echo(_told(change))
+        click.echo(f"{len(found)} differences at {len(asked) - silent} of {len(asked)} providers.", err=True)
+    return UNAVAILABLE if silent else 0
+
+
+def _told(change: Change) -> str:
+    texts = {
+        "new": "is new" + (f", until {change.listed}" if change.listed else ""),
+        "gone": "is no longer listed",
+        "date": f"retires on {change.listed or 'no day that is known'}; the catalog says {change.catalog or 'never'}",
+    }
+    return f"{change.provider}/{change.model} {texts[change.what]}"
+
+
 def fetch(settings: LocalSettings) -> None:
     """Fetch the weights of the model in use where the catalog has them and they are not here.
 
@@ -114,9 +159,9 @@ def fetch(settings: LocalSettings) -> None:
 
 def _settings(config: str | None, data_dir: str | None) -> LocalSettings:
     settings = load({"config": config, "data_dir": data_dir})
-    if settings.local is None:
+    if settings.chat.local is None:
         raise StartupError("The configuration names another server in place of local models: [local] base_url.")
-    return settings.local
+    return settings.chat.local
 
 
 def _known(name: str) -> LocalModel:

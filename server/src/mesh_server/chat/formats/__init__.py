@@ -1,1 +1,1 @@
-"""The wire formats that people speak to Mesh; pure but for `sse`, which writes streams."""
+"""The wire formats: how each is read and written, and the one inner form between them."""

@@ -2,15 +2,16 @@
 
 import asyncio
 import contextlib
-from collections.abc import Coroutine
+from collections.abc import Coroutine, Iterable
 from typing import Any
 
 from mesh_server.asgi import ClientGone, Request, Send
 
 
-async def start(send: Send) -> None:
-    """Begin an answer that is a stream of events."""
+async def start(send: Send, more: Iterable[tuple[bytes, bytes]] = ()) -> None:
+    """Begin an answer that is a stream of events; `more` headers beside those of every stream."""
     headers = [
+        *more,
         (b"content-type", b"text/event-stream; charset=utf-8"),
         (b"cache-control", b"no-store"),
         (b"x-accel-buffering", b"no"),  # nginx would collect the pieces

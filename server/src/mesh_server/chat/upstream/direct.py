@@ -2,6 +2,7 @@
 
 import asyncio
 import contextlib
+import math
 import ssl
 import sys
 from collections import deque
@@ -56,6 +57,10 @@ class DirectAnswer:
         """Return a header's value by its lower-case name, or None."""
         return self._connection.fields.get(name)
 
+    def headers(self, *prefixes: str) -> dict[str, str]:
+        """Return the headers whose lower-case names begin so."""
+        return {name: value for name, value in self._connection.fields.items() if name.startswith(prefixes)}
+
     def chunks(self) -> AsyncIterator[bytes]:
         """Yield the body as it comes; while the caller is busy with a piece, no more than a little is read ahead.
 
@@ -76,21 +81,28 @@ class DirectAnswer:
 class Exchange:
     """One request and its answer, as a context: leaving it before the body's end closes the connection."""
 
-    __slots__ = ("_body", "_connection", "_direct", "_head", "_idle_s", "_origin")
+    __slots__ = ("_body", "_connection", "_direct", "_head", "_idle_s", "_origin", "_within_s")
 
-    def __init__(self, direct: "Direct", origin: Origin, head: bytes, body: bytes, idle_s: float) -> None:
+    def __init__(
+        self, direct: "Direct", origin: Origin, head: bytes, body: bytes, *, idle_s: float, within_s: float | None
+    ) -> None:
         self._direct = direct
         self._origin = origin
         self._head = head
         self._body = body
         self._idle_s = idle_s
+        self._within_s = within_s
         self._connection: Connection | None = None
 
     async def __aenter__(self) -> DirectAnswer:
         """Send the request and return the answer once its head is there."""
-        connection = self._connection = await self._direct.take(self._origin)
+        ends_at, connect_s = math.inf, CONNECT_S
+        if self._within_s is not None:
+            ends_at = asyncio.get_running_loop().time() + self._within_s
+            connect_s = min(connect_s, self._within_s)
+        connection = self._connection = await self._direct.take(self._origin, connect_s)
         try:
-            await connection.exchange(self._head, self._body, self._idle_s)
+            await connection.exchange(self._head, self._body, self._idle_s, ends_at)
         except BaseException:
             connection.abort()
             self._direct.give(self._origin, connection)
@@ -119,9 +131,24 @@ class Direct:
         self._closed = False
 
     def request(
-        self, method: str, url: str, *, headers: Mapping[str, str], body: bytes | None, idle_s: float
+        self,
+        method: str,
+        url: str,
+        *,
+        headers: Mapping[str, str],
+        body: bytes | None,
+        idle_s: float,
+        within_s: float | None = None,
     ) -> Exchange:
-        """Return an exchange to be entered; it fails after `idle_s` seconds without a byte.
+        """Return an exchange to be entered.
+
+        Args:
+            method: of HTTP.
+            url: absolute.
+            headers: sent as they are.
+            body: sent whole.
+            idle_s: seconds without a byte after which it fails.
+            within_s: seconds after which it fails however far it is, counted from its entering; None for no such limit.
 
         Raises:
             ValueError: if a header would break out of its line.
@@ -130,7 +157,7 @@ class Direct:
         authority, _, path = target.partition("/")
         origin = self._origins.get(f"{prefix}{slash}{authority}") or self._origin(f"{prefix}{slash}{authority}")
         head, content = request_bytes(method, f"/{path}", origin.name, headers, body)
-        return Exchange(self, origin, head, content, idle_s)
+        return Exchange(self, origin, head, content, idle_s=idle_s, within_s=within_s)
 
     async def close(self) -> None:
         """Close every connection."""
@@ -144,8 +171,12 @@ class Direct:
             origin.idle.clear()
         await asyncio.sleep(0)  # the transports close in the loop's next turn
 
-    async def take(self, origin: Origin) -> Connection:
+    async def take(self, origin: Origin, connect_s: float = CONNECT_S) -> Connection:
         """Return a connection for one exchange, the one used last or a new one.
+
+        Args:
+            origin: where to.
+            connect_s: seconds that a turn may take, and connecting.
 
         Raises:
             Unreachable: if there is none within the time that connecting may take.
@@ -160,11 +191,11 @@ class Direct:
         if self._closed:
             raise Unreachable("the server is stopping")
         if origin.open >= MOST_CONNECTIONS:
-            await self._turn(origin)
-            return await self.take(origin)
+            await self._turn(origin, connect_s)
+            return await self.take(origin, connect_s)
         origin.open += 1
         try:
-            return await self._connect(origin)
+            return await self._connect(origin, connect_s)
         except BaseException:
             self._left(origin)
             raise
@@ -180,11 +211,11 @@ class Direct:
         if self._sweeping is None:
             self._sweeping = asyncio.get_running_loop().call_later(1.0, self._sweep)
 
-    async def _turn(self, origin: Origin) -> None:
+    async def _turn(self, origin: Origin, connect_s: float) -> None:
         turn: asyncio.Future[None] = asyncio.get_running_loop().create_future()
         origin.waiting.append(turn)
         try:
-            async with asyncio.timeout(CONNECT_S):
+            async with asyncio.timeout(connect_s):
                 await turn
         except TimeoutError:
             raise Unreachable("every connection to the provider is in use") from None
@@ -196,10 +227,10 @@ class Direct:
             if not turn.done():
                 turn.cancel()  # passed over when its turn comes
 
-    async def _connect(self, origin: Origin) -> Connection:
+    async def _connect(self, origin: Origin, connect_s: float) -> Connection:
         loop = asyncio.get_running_loop()
         try:
-            async with asyncio.timeout(CONNECT_S):
+            async with asyncio.timeout(connect_s):
                 _, connection = await loop.create_connection(
                     lambda: Connection(loop),
                     origin.host,

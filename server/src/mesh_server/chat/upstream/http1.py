@@ -6,6 +6,7 @@ by the reader: while it is slow, nothing more is read from the socket. A request
 """
 
 import asyncio
+import math
 import re
 import ssl
 from collections import deque
@@ -61,6 +62,7 @@ class Connection(asyncio.Protocol):
         self._waiter: asyncio.Future[None] | None = None
         self._timer: asyncio.TimerHandle | None = None
         self._active_at = 0.0
+        self._ends_at = math.inf
         self._busy = False
         self._paused = False
         self._reset()
@@ -82,13 +84,14 @@ class Connection(asyncio.Protocol):
 
     # --- the exchange ---
 
-    async def exchange(self, head: bytes, body: bytes, idle_s: float) -> None:
+    async def exchange(self, head: bytes, body: bytes, idle_s: float, ends_at: float = math.inf) -> None:
         """Send a request and wait for the head of its answer, which is in `status` and `fields` then.
 
         Args:
             head: of the request, as `request_bytes` made it.
             body: the same.
             idle_s: seconds without a byte in either direction after which the exchange has stalled.
+            ends_at: time of the loop's clock at which it has stalled however far it is.
 
         Raises:
             Unreachable: if the connection was gone before anything was written.
@@ -102,11 +105,13 @@ class Connection(asyncio.Protocol):
         self._parser = httptools.HttpResponseParser(self)
         self._active_at = self._loop.time()
         self._idle_s = idle_s
-        if self._timer is not None and self._timer.when() > self._active_at + idle_s:
+        self._ends_at = ends_at
+        due = min(self._active_at + idle_s, ends_at)
+        if self._timer is not None and self._timer.when() > due:
             self._timer.cancel()
             self._timer = None
         if self._timer is None:
-            self._timer = self._loop.call_later(idle_s, self._look)
+            self._timer = self._loop.call_at(due, self._look)
         if body:
             transport.writelines((head, body))
         else:
@@ -215,16 +220,20 @@ class Connection(asyncio.Protocol):
         self._wake()
 
     def _look(self) -> None:
-        """See whether the exchange has stalled: one timer, set again rather than once a byte."""
+        """See whether the exchange has stalled or is over: one timer, set again rather than once a byte."""
         self._timer = None
         if not self._busy:
             return
-        left = self._active_at + self._idle_s - self._loop.time()
-        if left <= 0 and not self._paused:
+        now = self._loop.time()
+        silent_at = self._active_at + self._idle_s
+        if now >= self._ends_at:
+            self._fail(Stalled("the time for the whole call was over"))
+            self.abort()
+        elif now >= silent_at and not self._paused:
             self._fail(Stalled("nothing came for too long"))
             self.abort()
         else:
-            self._timer = self._loop.call_later(max(left, 0.05), self._look)
+            self._timer = self._loop.call_at(min(max(silent_at, now + 0.05), self._ends_at), self._look)
 
     # --- asyncio.Protocol ---
 

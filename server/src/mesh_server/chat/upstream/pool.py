@@ -10,15 +10,19 @@ from urllib.request import getproxies, proxy_bypass
 
 from pyreqwest.client import Client, ClientBuilder
 from pyreqwest.exceptions import DetailedPyreqwestError, PyreqwestError, RequestTimeoutError
+from pyreqwest.request import RequestBuilder
 from pyreqwest.response import Response
 
 from mesh_server.chat.upstream.direct import CONNECT_S, MAX_ANSWER_BYTES, Direct, has_roots
 from mesh_server.chat.upstream.failures import Broken, Stalled, Unreachable, UpstreamFailure
 from mesh_server.native import settle_at_exit
 
-#: Seconds without a byte after which a provider counts as stalled.
+#: Seconds without a byte of a stream after which a provider counts as stalled.
 IDLE_S = 300.0
+#: Seconds without a byte of a whole answer: as long as the official clients wait for one.
+WHOLE_S = 600.0
 
+_SECRET_HEADERS = frozenset({"authorization", "x-api-key"})
 _LOOPBACK = frozenset({"localhost", "127.0.0.1", "::1"})
 
 
@@ -31,6 +35,9 @@ class UpstreamAnswer(Protocol):
 
     def header(self, name: str) -> str | None:
         """Return a header's value by its lower-case name, or None."""
+
+    def headers(self, *prefixes: str) -> dict[str, str]:
+        """Return the headers whose lower-case names begin so."""
 
     def chunks(self) -> AsyncIterator[bytes]:
         """Yield the body as it comes; the next piece is asked for only when the last one was dealt with.
@@ -57,6 +64,10 @@ class _ProxiedAnswer:
     def header(self, name: str) -> str | None:
         """Return a header's value, or None."""
         return self._response.get_header(name)
+
+    def headers(self, *prefixes: str) -> dict[str, str]:
+        """Return the headers whose names begin so."""
+        return {name: value for name, value in self._response.headers.items() if name.startswith(prefixes)}
 
     async def chunks(self) -> AsyncIterator[bytes]:
         """Yield the body as it comes; the next piece is asked for only when the last one was dealt with.
@@ -94,20 +105,29 @@ class Pool:
     """Connections to providers: our own where they are reached straight, the library's through a proxy.
 
     Args:
-        idle_s: seconds without a byte after which a call fails.
+        idle_s: seconds without a byte after which a stream fails.
+        whole_s: seconds without a byte after which another call fails.
         tls: how certificates are verified; by default by the machine's trust store.
     """
 
-    def __init__(self, *, idle_s: float = IDLE_S, tls: ssl.SSLContext | None = None) -> None:
+    def __init__(self, *, idle_s: float = IDLE_S, whole_s: float = WHOLE_S, tls: ssl.SSLContext | None = None) -> None:
         self._idle_s = idle_s
+        self._whole_s = whole_s
         self._direct = Direct(tls)
-        self._client: Client | None = None
+        self._clients: dict[bool, Client] = {}
         self._proxies = getproxies()
         self._straight: dict[str, bool] = {}
         self._roots = tls is not None or has_roots()
 
     def request(
-        self, method: str, url: str, *, headers: Mapping[str, str], body: bytes | None = None
+        self,
+        method: str,
+        url: str,
+        *,
+        headers: Mapping[str, str],
+        body: bytes | None = None,
+        streams: bool = False,
+        within_s: float | None = None,
     ) -> AbstractAsyncContextManager[UpstreamAnswer]:
         """Send a request; leaving the context before the body's end closes its connection.
 
@@ -116,6 +136,8 @@ class Pool:
             url: absolute.
             headers: sent as they are; `authorization` is treated as a secret.
             body: sent whole.
+            streams: the answer comes piece by piece.
+            within_s: seconds after which the call ends, however far it is.
 
         Raises:
             Unreachable: before anything was sent.
@@ -126,14 +148,16 @@ class Pool:
         if straight is None:
             straight = self._straight[origin] = self._is_straight(origin)
         if straight:
-            return self._direct.request(method, url, headers=headers, body=body, idle_s=self._idle_s)
-        return self._proxied(method, url, headers, body)
+            idle_s = self._idle_s if streams else self._whole_s
+            return self._direct.request(method, url, headers=headers, body=body, idle_s=idle_s, within_s=within_s)
+        request = self._library(streams=streams).request(method, url)
+        return self._proxied(request, headers, body, within_s)
 
     async def close(self) -> None:
         """Close every connection."""
         await self._direct.close()
-        client, self._client = self._client, None
-        if client is not None:
+        clients, self._clients = list(self._clients.values()), {}
+        for client in clients:
             await client.close()
 
     def _is_straight(self, origin: str) -> bool:
@@ -146,13 +170,14 @@ class Pool:
 
     @asynccontextmanager
     async def _proxied(
-        self, method: str, url: str, headers: Mapping[str, str], body: bytes | None
+        self, builder: RequestBuilder, headers: Mapping[str, str], body: bytes | None, within_s: float | None
     ) -> AsyncIterator[UpstreamAnswer]:
-        builder = self._library().request(method, url)
         for name, value in headers.items():
-            builder = builder.header(name, value, is_sensitive=name == "authorization")
+            builder = builder.header(name, value, is_sensitive=name in _SECRET_HEADERS)
         if body is not None:
             builder = builder.body_bytes(body)
+        if within_s is not None:
+            builder = builder.timeout(timedelta(seconds=within_s))
         # Without a limit of 0 the library would wait for the first 64 KiB of a stream before it hands anything on.
         sending = builder.streamed_read_buffer_limit(0).build_streamed()
         try:
@@ -164,19 +189,20 @@ class Pool:
         finally:
             await sending.__aexit__(None, None, None)
 
-    def _library(self) -> Client:
-        if self._client is None:
+    def _library(self, *, streams: bool) -> Client:
+        client = self._clients.get(streams)
+        if client is None:
             settle_at_exit()
-            self._client = (
+            client = self._clients[streams] = (
                 ClientBuilder()
                 .user_agent("mesh-server")
                 .connect_timeout(timedelta(seconds=CONNECT_S))
-                .read_timeout(timedelta(seconds=self._idle_s))
+                .read_timeout(timedelta(seconds=self._idle_s if streams else self._whole_s))
                 .follow_redirects(enable=False)
                 .referer(enable=False)
                 .build()
             )
-        return self._client
+        return client
 
 
 def _failure(problem: PyreqwestError) -> UpstreamFailure:

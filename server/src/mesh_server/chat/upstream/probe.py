@@ -4,7 +4,8 @@ import time
 from dataclasses import dataclass
 from email.utils import parsedate_to_datetime
 
-from mesh_server.chat.models import Provider
+from mesh_server.chat.models import Provider, Target
+from mesh_server.chat.upstream import anthropic, openai
 from mesh_server.chat.upstream.failures import UpstreamFailure
 from mesh_server.chat.upstream.pool import Pool
 
@@ -24,10 +25,15 @@ class Probe:
 
 async def probe(provider: Provider) -> Probe:
     """Ask a provider for its list of models, with the server's own key where there is one."""
-    pool = Pool(idle_s=10.0)
-    headers = {"authorization": f"Bearer {provider.api_key}"} if provider.api_key else {}
+    pool = Pool(whole_s=10.0)
+    target = Target(provider=provider.name, base_url=provider.base_url, model="", api_key=None, key_name=None)
+    if provider.kind == "anthropic":
+        url = anthropic.models_path(target)
+        headers = anthropic.headers(provider.api_key, anthropic.NEWEST if provider.official else anthropic.OLDEST)
+    else:
+        url, headers = openai.models_path(target), openai.headers(provider.api_key)
     try:
-        async with pool.request("GET", f"{provider.base_url}/models", headers=headers) as answer:
+        async with pool.request("GET", url, headers=headers) as answer:
             return Probe(answer.status, _skew(answer.header("date")))
     except UpstreamFailure:
         return Probe(None, None)

@@ -1,0 +1,153 @@
+"""The providers of this server: which models they have, and with whose key a call goes to them."""
+
+import time
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from datetime import UTC, datetime
+
+from mesh_server.accounts.models import Principal
+from mesh_server.chat.catalog.models import catalog
+from mesh_server.chat.formats.common import Abilities, ChatRequest
+from mesh_server.chat.models import LOCAL, ChatSettings, Provider, Target
+from mesh_server.chat.routing import Known, Route
+from mesh_server.chat.upstream.calls import Calls
+from mesh_server.chat.upstream.local import LocalModels
+from mesh_server.errors import KeyNotFound, MeshError, ProviderKeyMissing, ProviderUnavailable
+from mesh_server.vault.service import Vault
+
+#: Seconds for which a provider's own list of models is believed.
+_LIST_S = 60.0
+#: Seconds by which a call to a provider may outlast its caller's time.
+_MARGIN_S = 0.25
+
+
+class Providers:
+    """Finds models, addresses and keys.
+
+    Args:
+        settings: what is configured.
+        vault: where the callers' keys are.
+        calls: to ask keyless servers what they have.
+    """
+
+    def __init__(self, settings: ChatSettings, vault: Vault, calls: Calls) -> None:
+        self._settings = settings
+        self._by_name = {provider.name: provider for provider in settings.providers}
+        self._vault = vault
+        self._calls = calls
+        self._lists: dict[str, tuple[float, list[str]]] = {}
+        self.local = LocalModels(settings.local) if settings.local is not None else None
+
+    def get(self, name: str) -> Provider | None:
+        """Return a provider that is reached by its address; None for the models on this machine."""
+        return self._by_name.get(name)
+
+    async def known(self) -> Known:
+        """Return what can be reached from this server now."""
+        local = self.local.installed() if self.local is not None else []
+        names = self.local.names() if self.local is not None else []
+        listed = {p.name: await self._list(p) for p in self._by_name.values() if not p.models and not p.key_names}
+        today = datetime.now(UTC).date()
+        return Known(tuple(self._by_name.values()), local, names, listed, self._settings.fallbacks, today)
+
+    async def usable(self, principal: Principal, known: Known) -> dict[str, list[str]]:
+        """Return the models that a caller can use, by provider."""
+        found = {}
+        for name in known.names():
+            models = known.models_of(name)
+            if models and (name == LOCAL or await self._has_key(principal, self._by_name[name])):
+                found[name] = models
+        return found
+
+    @asynccontextmanager
+    async def target(self, principal: Principal, request: ChatRequest, route: Route) -> AsyncIterator[Target]:
+        """Give address and key of a route, good for as long as the context lasts.
+
+        Raises:
+            ModelNotInstalled, LocalModelFailed: of a model on this machine.
+            KeyNotFound, ProviderKeyMissing: where there is no key for the call.
+        """
+        if route.provider == LOCAL and self.local is not None:
+            async with self.local.running(route.model) as (base_url, key):
+                abilities = Abilities(thinking="none", images=False)
+                yield Target(
+                    provider=LOCAL,
+                    base_url=base_url,
+                    model=route.model,
+                    api_key=key,
+                    key_name=None,
+                    abilities=abilities,
+                    within_s=_within(request),
+                )
+        else:
+            yield await self._remote(principal, request, route)
+
+    async def _remote(self, principal: Principal, request: ChatRequest, route: Route) -> Target:
+        provider = self._by_name[route.provider]
+        names = [request.key_name] if request.key_name else list(provider.key_names)
+        opened = await self._vault.open_for_chat(principal, names, owner=request.key_owner)
+        if opened is None and request.key_name:
+            whose = "That account shares no key" if request.key_owner else "You have no key"
+            raise KeyNotFound(f"{whose} {request.key_name!r} to call {provider.name} with.")
+        if opened is None and provider.api_key is None and provider.key_names:
+            raise ProviderKeyMissing(
+                f"There is no key for {provider.name}: store yours as {provider.key_names[0]!r}.",
+                details={"provider": provider.name, "key_names": list(provider.key_names)},
+            )
+        name, key = opened if opened is not None else (None, provider.api_key)
+        return Target(
+            provider=provider.name,
+            kind=provider.kind,
+            base_url=provider.base_url,
+            model=route.model,
+            api_key=key,
+            key_name=name,
+            official=provider.official,
+            responses=provider.responses,
+            abilities=_abilities(provider, route.model),
+            substituted=route.substituted,
+            within_s=_within(request),
+        )
+
+    async def _has_key(self, principal: Principal, provider: Provider) -> bool:
+        if provider.api_key is not None or not provider.key_names:
+            return True
+        return await self._vault.has_for_chat(principal, provider.key_names)
+
+    async def _list(self, provider: Provider) -> list[str]:
+        """Return what a server that asks for no key, on this machine mostly, says that it has."""
+        known = self._lists.get(provider.name)
+        if known is not None and time.monotonic() - known[0] < _LIST_S:
+            return known[1]
+        try:
+            models = [listed.id for listed in await self._calls.models(bare_target(provider))]
+        except ProviderUnavailable:
+            return []  # not running now: looked at again by the next request
+        except MeshError:
+            models = []  # it has no such list; its models must be configured
+        self._lists[provider.name] = (time.monotonic(), models)
+        return models
+
+
+def _within(request: ChatRequest) -> float | None:
+    """Return the caller's time with a margin: the caller hears of it from us, and the provider's call ends, too."""
+    return None if request.timeout is None else request.timeout + _MARGIN_S
+
+
+def bare_target(provider: Provider) -> Target:
+    """Return a provider as the target of a call about no model, with the server's own key."""
+    return Target(
+        provider=provider.name,
+        kind=provider.kind,
+        base_url=provider.base_url,
+        model="",
+        api_key=provider.api_key,
+        key_name=None,
+        official=provider.official,
+    )
+
+
+def _abilities(provider: Provider, model: str) -> Abilities:
+    """Return what is known of a model: the catalog speaks of OpenAI's and Anthropic's own."""
+    known = provider.official or (provider.name == provider.kind and model not in provider.models)
+    return catalog().abilities(provider.kind, model, known=known, official=provider.official)
