@@ -11,8 +11,8 @@ from pathlib import Path
 #: Revoking tokens would take away the one that this run uses. There is no key of a provider here: no model is called.
 LEFT_OUT = "/tokens/"
 CONFIG = """
-# What a schema can't say: that a moment is past, that a cursor is another list's, that one of two members is given, that
-# the old scheme of proofs is gone (426), that there were too many requests (429).
+# What a schema can't say: that a moment is past, that a cursor is another list's, that one of two members is given,
+# that the old scheme of proofs is gone (426), that there were too many requests (429).
 [checks.positive_data_acceptance]
 expected-statuses = ["2xx", 400, 401, 403, 404, 409, 412, 422, 426, 429]
 """
