@@ -134,6 +134,7 @@ class Services:
             background = Background(Changes(database), keyring, audit, vault, proofs)
             background.changes.on_change(accounts.forget)
             background.changes.on_change(acting.forget)
+            background.changes.on_change(vault.forget)
         except BaseException:
             await database.close()
             raise

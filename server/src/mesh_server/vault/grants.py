@@ -1,6 +1,7 @@
 """Sharing: what one account lets another account, or one token, do with some of its keys.
 
-A grant is looked at in the transaction that uses it, so one that was revoked or has expired is refused at once.
+A grant is looked at in the transaction that uses it, so one that was revoked or has expired is refused at once; where
+a key is used for chat, within two seconds.
 """
 
 from collections.abc import Iterable
@@ -19,6 +20,7 @@ from mesh_server.ids import now_us, uuid7
 from mesh_server.vault.checks import check_pattern
 from mesh_server.vault.models import ACTIONS, GrantRecord, grants
 from mesh_server.vault.seals import Seals, check
+from mesh_server.vault.warm import Warm
 
 #: Live grants that one account may have given.
 MOST_GRANTS = 1_000
@@ -76,10 +78,11 @@ class NewGrant:
 class Grants:
     """Gives, lists and revokes grants, and decides by them."""
 
-    def __init__(self, database: Database, seals: Seals, audit: Audit) -> None:
+    def __init__(self, database: Database, seals: Seals, audit: Audit, warm: Warm) -> None:
         self._database = database
         self._seals = seals
         self._audit = audit
+        self._warm = warm
 
     # --- deciding ---
 
@@ -152,7 +155,8 @@ class Grants:
             await self._audit.record(tx, principal, "grant.given", new.pattern, details=_told(made))
             return made
 
-        return await self._database.write(work, principal)
+        async with self._warm.changing():
+            return await self._database.write(work, principal)
 
     async def given(self, principal: Principal) -> list[GrantRecord]:
         """Return the caller's own live grants, oldest first."""
@@ -190,7 +194,8 @@ class Grants:
             told = _told(_record(found[0][:-1]))
             await self._audit.record(tx, principal, "grant.revoked", found[0][3], details=told)
 
-        await self._database.write(work, principal)
+        async with self._warm.changing():
+            await self._database.write(work, principal)
 
     def _live(self, tenant_id: str, rows: Iterable[Row]) -> list[GrantRecord]:
         now, live = now_us(), []

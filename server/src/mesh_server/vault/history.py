@@ -13,6 +13,7 @@ from mesh_server.vault.models import KeyRecord, NewValue, VersionRecord
 from mesh_server.vault.store import Store, StoredKey
 from mesh_server.vault.trail import Trail
 from mesh_server.vault.verifiers import Verifiers
+from mesh_server.vault.warm import Warm
 
 
 class History:
@@ -26,6 +27,7 @@ class History:
         trail: Trail,
         idempotency: Idempotency,
         verifiers: Verifiers,
+        warm: Warm,
     ) -> None:
         self._database = database
         self._store = store
@@ -33,6 +35,7 @@ class History:
         self._trail = trail
         self._idempotency = idempotency
         self._verifiers = verifiers
+        self._warm = warm
 
     async def versions(
         self, principal: Principal, name: str, *, namespace: str = "", owner: str | None = None
@@ -95,7 +98,7 @@ class History:
 
             return await self._idempotency.run(tx, principal, once, KeyRecord, change)
 
-        async with self._trail.refusals(principal, owner, name, "write"):
+        async with self._trail.refusals(principal, owner, name, "write"), self._warm.changing():
             return await self._database.write(work, principal)
 
     async def destroy(
@@ -132,7 +135,8 @@ class History:
 
             return await self._idempotency.run(tx, principal, once, VersionRecord, change)
 
-        return await self._database.write(work, principal)
+        async with self._warm.changing():
+            return await self._database.write(work, principal)
 
     async def _live(
         self, tx: Transaction, holder: Account, namespace: str, name: str, owner: str | None, *, locked: bool = True

@@ -21,9 +21,10 @@ from mesh_server.vault.idempotency import Idempotency, Once
 from mesh_server.vault.keyring import Keyring
 from mesh_server.vault.models import Deleted, KeyRecord, Limits, NewValue, OpenedKey
 from mesh_server.vault.seals import Seals
-from mesh_server.vault.store import Store, marked, with_tags
+from mesh_server.vault.store import SealedKey, Store, marked, with_tags
 from mesh_server.vault.trail import Trail
 from mesh_server.vault.verifiers import Verifiers
+from mesh_server.vault.warm import Warm, place_of
 
 MAX_PAGE = 200
 #: Expired deletions that one transaction removes for good.
@@ -63,7 +64,8 @@ class Vault:
     ) -> None:
         seals = Seals(keyring.hasher("row-macs"))
         self.limits = limits or Limits()
-        self.grants = Grants(database, seals, audit)
+        self._warm = Warm()
+        self.grants = Grants(database, seals, audit, self._warm)
         self._database = database
         self._audit = audit
         self._trail = Trail(database, audit)
@@ -71,7 +73,9 @@ class Vault:
         self._cursors = Cursors(keyring.hasher("key-list-cursor"))
         self._idempotency = Idempotency(keyring, keyring.hasher("idempotency"))
         self._verifiers = verifiers or Verifiers()
-        self.history = History(database, self._store, self.grants, self._trail, self._idempotency, self._verifiers)
+        self.history = History(
+            database, self._store, self.grants, self._trail, self._idempotency, self._verifiers, self._warm
+        )
 
     async def put(
         self,
@@ -116,7 +120,7 @@ class Vault:
 
             return await self._idempotency.run(tx, principal, once, KeyRecord, change)
 
-        async with self._trail.refusals(principal, owner, name, "write"):
+        async with self._trail.refusals(principal, owner, name, "write"), self._warm.changing():
             return await self._database.write(work, principal)
 
     async def get(
@@ -173,27 +177,44 @@ class Vault:
             GrantInsufficient: if it is shared with the caller, but not for chat.
         """
         principal.require("chat")
+        if not names:
+            return None
+        place = place_of(principal, tuple(names), owner)
+        known = self._warm.find(place)
+        if known is not None:
+            holder, key = known.holder, known.key
+        else:
+            found = await self._look_for_chat(principal, names, owner)
+            if found is None:
+                return None
+            moment, holder, key = found
+            self._warm.keep(moment, place, holder, key)
+        await self._trail.tell_of_chat(principal, holder, key.record)
+        return key.record.name, key.open(holder).value.decode()
 
-        async def look(tx: Transaction) -> tuple[Account, OpenedKey] | None:
+    async def _look_for_chat(
+        self, principal: Principal, names: Sequence[str], owner: str | None
+    ) -> tuple[int, Account, SealedKey] | None:
+        moment = self._warm.moment
+
+        async def look(tx: Transaction) -> tuple[Account, SealedKey] | None:
             for name in names:
                 try:
                     holder = await self.grants.holder(tx, principal, owner, "", name, "chat")
                 except KeyNotFound:
                     continue
-                opened = await self._store.open(tx, holder, "", name)
-                if opened is not None and opened.is_text:
-                    return holder, opened
+                sealed = await self._store.sealed(tx, holder, "", name)
+                if sealed is not None and sealed.is_text:
+                    return holder, sealed
             return None
 
-        if not names:
-            return None
         async with self._trail.refusals(principal, owner, names[0], "chat"):
             found = await self._database.read(look, principal)
-        if found is None:
-            return None
-        holder, opened = found
-        await self._trail.tell_of_chat(principal, holder, opened.record)
-        return opened.record.name, opened.value.decode()
+        return None if found is None else (moment, *found)
+
+    def forget(self) -> None:
+        """Forget the keys that are kept for calls to providers; called when any process changed or took one away."""
+        self._warm.forget()
 
     async def has_for_chat(self, principal: Principal, names: Sequence[str]) -> bool:
         """Return whether the caller has a key by one of these names; opens none."""
@@ -311,7 +332,7 @@ class Vault:
 
             return await self._idempotency.run(tx, principal, once, Deleted, change)
 
-        async with self._trail.refusals(principal, owner, name, "write"):
+        async with self._trail.refusals(principal, owner, name, "write"), self._warm.changing():
             return await self._database.write(work, principal)
 
     async def restore(
@@ -351,7 +372,7 @@ class Vault:
 
             return await self._idempotency.run(tx, principal, once, KeyRecord, change)
 
-        async with self._trail.refusals(principal, owner, name, "write"):
+        async with self._trail.refusals(principal, owner, name, "write"), self._warm.changing():
             return await self._database.write(work, principal)
 
     async def purge(self) -> int:

@@ -1,7 +1,7 @@
 """Keys within a transaction: what is found is proven to be as it was written, what is written is sealed and proven."""
 
 from collections.abc import Collection, Mapping
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from operator import attrgetter
 
 from mesh_server.accounts.models import Account
@@ -138,6 +138,13 @@ class Store:
             VersionNotFound, VersionDestroyed: if it has no such version, or no longer.
             VaultDamaged: if a part of it is not as it was written.
         """
+        sealed = await self.sealed(tx, holder, namespace, name, version)
+        return None if sealed is None else sealed.open(holder)
+
+    async def sealed(
+        self, tx: Transaction, holder: Account, namespace: str, name: str, version: int | None = None
+    ) -> "SealedKey | None":
+        """Return a live key with what opens the value of a version; as `open`."""
         named = _named(holder, namespace, name)
         if version is None:
             row = await tx.one(statements.OPEN, **named, now_=now_us())
@@ -155,8 +162,10 @@ class Store:
         number, tenant_key_id, is_text, _, destroyed_at = described
         if destroyed_at is not None:
             raise VersionDestroyed(f"The value of version {number} of {name!r} was destroyed.")
-        value = await self.unseal(tx, holder, stored.id, number, tenant_key_id, wrapped_dek, blob)
-        return OpenedKey(stored.record(tags), value, bool(is_text), number)
+        if wrapped_dek is None or blob is None:
+            raise VaultDamaged("The value of a version is missing.")
+        tenant_key = await self._keyring.get(tx, holder.tenant_id, tenant_key_id)
+        return SealedKey(stored.record(tags), number, bool(is_text), tenant_key, wrapped_dek, blob)
 
     async def unseal(
         self,
@@ -299,6 +308,28 @@ def with_tags(rows: list[Row]) -> list[KeyRecord]:
 def marked(records: list[KeyRecord], provable: Collection[str]) -> list[KeyRecord]:
     """Return the records with `provable` set for those names."""
     return [replace(record, provable=True) if record.name in provable else record for record in records]
+
+
+@dataclass(frozen=True, slots=True)
+class SealedKey:
+    """A key with what opens its value. `repr` shows nothing of it."""
+
+    record: KeyRecord
+    version: int
+    is_text: bool
+    tenant_key: bytes = field(repr=False)
+    wrapped_dek: bytes = field(repr=False)
+    blob: bytes = field(repr=False)
+
+    def open(self, holder: Account) -> OpenedKey:
+        """Return the key with its value.
+
+        Raises:
+            VaultDamaged: if it does not open at this place.
+        """
+        dek = crypto.unseal(self.tenant_key, self.wrapped_dek, _place(holder, self.record.id, self.version, "data-key"))
+        value = crypto.unseal(dek, self.blob, _place(holder, self.record.id, self.version, "value"))
+        return OpenedKey(self.record, value, self.is_text, self.version)
 
 
 def _named(holder: Account, namespace: str, name: str) -> dict[str, str]:

@@ -25,6 +25,8 @@ START_S = 120.0
 _STOP_S = 5.0
 #: Seconds for which a failed start is not tried again.
 _FAILED_S = 2.0
+#: Seconds for which the folder of weights is not looked at again.
+_LISTED_S = 1.0
 #: Calls that one process answers at the same time; more wait for their turn.
 _PARALLEL = 4
 _DEFAULT_CONTEXT = 8192
@@ -49,6 +51,7 @@ class LocalModels:
     def __init__(self, settings: LocalSettings) -> None:
         self._settings = settings
         self._running: dict[str, _Child] = {}
+        self._listed: tuple[float, list[str]] = (0.0, [])
 
     @property
     def default(self) -> str:
@@ -56,11 +59,15 @@ class LocalModels:
         return model_name(self._settings.model)
 
     def installed(self) -> list[str]:
-        """Return the names of the models whose weights are here, the one in use first."""
+        """Return the names of the models whose weights are here, the one in use first; a second old at the most."""
+        if time.monotonic() < self._listed[0]:
+            return self._listed[1]
         found = sorted(path.stem for path in self._settings.model_dir.glob("*.gguf"))
         if self._path(self.default).is_file() and self.default not in found:
             found.append(self.default)
-        return sorted(found, key=lambda name: name != self.default)
+        listed = sorted(found, key=lambda name: name != self.default)
+        self._listed = time.monotonic() + _LISTED_S, listed
+        return listed
 
     def names(self) -> list[str]:
         """Return every name that is a local model's, the one in use first, even if its weights are not here."""
