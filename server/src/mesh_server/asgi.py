@@ -33,6 +33,29 @@ class ClientGone(Exception):
     """The client hung up before its request was read whole."""
 
 
+class Hangup:
+    """Tells the work on a request that its client hung up: by the transport itself, without a task that waits for it.
+
+    In the scope as `mesh.hangup`, where the transport offers it.
+
+    Attributes:
+        gone: whether it happened.
+        tell: called when it happens; None while nobody wants to know.
+    """
+
+    __slots__ = ("gone", "tell")
+
+    def __init__(self) -> None:
+        self.gone = False
+        self.tell: Callable[[], object] | None = None
+
+    def happened(self) -> None:
+        """Say that the client is gone."""
+        self.gone = True
+        if self.tell is not None:
+            self.tell()
+
+
 class Request:
     """One request as the guard in `app` hands it on.
 

@@ -20,7 +20,7 @@ import uvicorn
 from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol, RequestResponseCycle
 
 from mesh_protocol.wire import MAX_BODY_BYTES, MAX_HEADER_BYTES
-from mesh_server.asgi import error_body
+from mesh_server.asgi import Hangup, error_body
 from mesh_server.errors import BodyTooLarge, HeadersTooLarge, InvalidHTTP, MeshError, StartupError
 from mesh_server.ids import request_id
 
@@ -44,6 +44,7 @@ class Protocol(HttpToolsProtocol):
         self._refusal: MeshError | None = None
         self._refused = False
         self._head_timer: asyncio.TimerHandle | None = None
+        self._hangups: list[Hangup] = []
 
     def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
         """Start the clock for the first request's headers."""
@@ -51,9 +52,12 @@ class Protocol(HttpToolsProtocol):
         self._start_head_timer()
 
     def connection_lost(self, exc: Exception | None) -> None:
-        """Stop the clock."""
+        """Stop the clock, and tell whoever works on a request of this connection."""
         self._stop_head_timer()
         super().connection_lost(exc)
+        hangups, self._hangups = self._hangups, []
+        for hangup in hangups:
+            hangup.happened()
 
     def data_received(self, data: bytes) -> None:
         """Feed the parser, as long as the request stays within its limits."""
@@ -82,6 +86,12 @@ class Protocol(HttpToolsProtocol):
         if len(self.url) + sum(len(name) + len(value) + 4 for name, value in self.headers) > MAX_HEADER_BYTES:
             self._refusal = _headers_too_large()
             raise self._refusal  # the parser stops, and uvicorn calls send_400_response
+        before: RequestResponseCycle | None = self.cycle
+        if before is None or before.response_complete:
+            self._hangups.clear()  # else a pipelined request: the one before it is still worked on
+        hangup = Hangup()
+        self._hangups.append(hangup)
+        self.scope["mesh.hangup"] = hangup  # type: ignore[typeddict-unknown-key]  # ours, for formats.sse
         super().on_headers_complete()
 
     def on_message_complete(self) -> None:

@@ -5,7 +5,7 @@ import contextlib
 from collections.abc import Coroutine, Iterable
 from typing import Any
 
-from mesh_server.asgi import ClientGone, Request, Send
+from mesh_server.asgi import ClientGone, Hangup, Request, Send
 
 
 async def start(send: Send, more: Iterable[tuple[bytes, bytes]] = ()) -> None:
@@ -35,6 +35,27 @@ async def while_connected(request: Request, work: Coroutine[Any, Any, None]) -> 
     Raises:
         ClientGone: if the client hung up.
     """
+    hangup: Hangup | None = request.scope.get("mesh.hangup")
+    task = asyncio.current_task()
+    if hangup is None or task is None:
+        await _while_listening(request, work)
+        return
+    if hangup.gone:
+        work.close()
+        raise ClientGone
+    hangup.tell = task.cancel
+    try:
+        await work
+    except asyncio.CancelledError:
+        if hangup.gone and not task.uncancel():  # else somebody else ends the task, too
+            raise ClientGone from None
+        raise
+    finally:
+        hangup.tell = None
+
+
+async def _while_listening(request: Request, work: Coroutine[Any, Any, None]) -> None:
+    """Do the same where only `receive` tells that the client hung up."""
     working = asyncio.ensure_future(work)
     leaving = asyncio.ensure_future(_gone(request))
     try:
