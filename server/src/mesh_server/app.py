@@ -127,7 +127,7 @@ class Services:
             accounts = Accounts(database, keyring.hasher("api-tokens"), audit, issuers)
             acting = Acting(database)
             exchange = Exchange(issuers, keyring.hasher("login-pkce"))
-            proofs = Proofs(database, roots, settings.server_id, settings.zkp_rates)
+            proofs = Proofs(database, roots, settings.server_id, settings.zkp_rates, audit)
             verifiers = Verifiers(proofs.value_changed, proofs.provable)
             vault = Vault(database, keyring, audit, settings.vault, verifiers)
             chat = Chat(settings.chat, vault)

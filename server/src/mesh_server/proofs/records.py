@@ -16,7 +16,9 @@ FIRST_VERSION = 1
 
 _OWN = (zk_records.c.tenant_id == bindparam("tenant_")) & (zk_records.c.owner_id == bindparam("owner_"))
 _ONE = _OWN & (zk_records.c.id == bindparam("id_"))
-_FIND = select(zk_records.c.version, zk_records.c.root_id, zk_records.c.ksf, zk_records.c.record).where(_ONE)
+_FIND = select(
+    zk_records.c.version, zk_records.c.root_id, zk_records.c.ksf, zk_records.c.record, zk_records.c.name
+).where(_ONE)
 _CONTENT: dict[str, Any] = {
     "version": bindparam("version_"),
     "root_id": bindparam("root_"),
@@ -70,6 +72,7 @@ class StoredRecord:
     root_id: str | None
     ksf: bytes | None
     record: Record | None = field(repr=False)
+    name: str
 
 
 async def find(tx: Transaction, principal: Principal, record_id: str) -> StoredRecord | None:
@@ -77,7 +80,7 @@ async def find(tx: Transaction, principal: Principal, record_id: str) -> StoredR
     row = await tx.one(_FIND, tenant_=principal.tenant_id, owner_=principal.account_id, id_=record_id)
     if row is None:
         return None
-    return StoredRecord(row[0], row[1], row[2], None if row[3] is None else Record.split(row[3]))
+    return StoredRecord(row[0], row[1], row[2], None if row[3] is None else Record.split(row[3]), row[4])
 
 
 async def put(tx: Transaction, pending: PendingEnrollment, ksf: bytes, record: bytes, now: int) -> bool:

@@ -9,6 +9,7 @@ from mesh_protocol.group import DecodingError
 from mesh_protocol.ksf import DEFAULT, Ksf
 from mesh_protocol.zkp import CHALLENGE_BYTES, LIFETIME_S, Subject
 from mesh_server.accounts.models import Account, Principal
+from mesh_server.audit.service import Audit
 from mesh_server.db.engine import Database
 from mesh_server.db.schema import Transaction
 from mesh_server.db.scope import ServerWork
@@ -57,13 +58,14 @@ class Proofs:
         StartupError: if the identity can't be one.
     """
 
-    def __init__(self, database: Database, roots: Roots, server_id: str, rates: Rates) -> None:
+    def __init__(self, database: Database, roots: Roots, server_id: str, rates: Rates, audit: Audit) -> None:
         if not 1 <= len(server_id.encode()) <= zkp.MAX_SERVER_ID_BYTES:
             raise StartupError(f"MESH_SERVER_ID must have 1 to {zkp.MAX_SERVER_ID_BYTES} bytes.")
         self._database = database
         self._roots = roots
         self._server_id = server_id
         self._rates = rates
+        self._audit = audit
 
     def target(self, principal: Principal, *, suite: str, server_id: str, namespace: str, name: str) -> Target:
         """Return what a request is about; it must mean this server, before anything else is looked at.
@@ -161,6 +163,8 @@ class Proofs:
             if problem is not None:
                 return problem
             await self._buckets(principal, pending.record_id, pending.address).give_back(tx)
+            details = {"version": pending.version, "namespace": pending.namespace}
+            await self._audit.record(tx, principal, "proof.enrolled", pending.name, details=details)
             return EnrolledRecord(
                 name=pending.name, namespace=pending.namespace, version=pending.version, created_at=now
             )
@@ -250,7 +254,16 @@ class Proofs:
             # Judged in any case, so that what is not enrolled takes as long; 0.2 ms of arithmetic in the writer's turn
             # are cheaper than a second transaction (docs/adr/0032).
             right = proof.verify(pending.public_key, zkp.tag_of(pending.digest), made)
-            if found is None or found.record is None or found.version != pending.version or not right:
+            right = right and found is not None and found.record is not None and found.version == pending.version
+            await self._audit.record(
+                tx,
+                principal,
+                "proof.verified" if right else "proof.refused",
+                found.name if found is not None else pending.record_id,  # of what was never enrolled no name is kept
+                outcome="ok" if right else "denied",
+                details={"version": pending.version},
+            )
+            if found is None or not right:
                 return False, False
             await self._buckets(principal, pending.record_id, pending.address).give_back(tx)
             return True, found.root_id != self._roots.current and "keys:write" in principal.scopes
@@ -271,7 +284,10 @@ class Proofs:
 
         async def work(tx: Transaction) -> bool:
             await challenges.abandon(tx, principal, namespace, name)
-            return await records.remove(tx, principal, namespace, name, now_us())
+            removed = await records.remove(tx, principal, namespace, name, now_us())
+            if removed:
+                await self._audit.record(tx, principal, "proof.removed", name, details={"namespace": namespace})
+            return removed
 
         if not await self._database.write(work, principal):
             raise RecordNotFound(f"Nothing is enrolled under {name!r}.")
