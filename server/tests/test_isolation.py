@@ -60,6 +60,7 @@ ROUTES = {
     ("DELETE", "/api/v1/keys/{name}/versions/{version}"): Route(
         "keys:write", objects=({"name": "anns", "version": "1"}, {"name": "never", "version": "1"})
     ),
+    ("POST", "/api/v1/keys/{name}/test"): Route("chat", {"provider": "acme"}, OF_KEY, "chat"),
     ("POST", "/api/v1/chat/completions"): Route("chat", CHAT),
     ("POST", "/v1/chat/completions"): Route("chat", OPENAI),
     ("GET", "/v1/models"): Route("chat"),
