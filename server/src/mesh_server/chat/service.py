@@ -11,7 +11,7 @@ from mesh_protocol.events import DONE, EventReader, EventTooLarge
 from mesh_server.accounts.models import Principal
 from mesh_server.chat.formats import openai_chat
 from mesh_server.chat.formats.common import ChatRequest, Outcome
-from mesh_server.chat.models import LOCAL, LocalSettings, Provider, Target, KeyVerdict
+from mesh_server.chat.models import LOCAL, KeyVerdict, LocalSettings, Provider, Target
 from mesh_server.chat.routing import Known, Route, route
 from mesh_server.chat.upstream.failures import UpstreamFailure
 from mesh_server.chat.upstream.local import LocalModels
@@ -185,7 +185,9 @@ class Chat:
             found = self._providers.get(provider)
         if found is None:
             known = ", ".join(sorted(self._providers)) or "none"
-            what = f"No provider's keys are called {name!r}" if provider is None else f"There is no provider {provider!r}"
+            what = (
+                f"No provider's keys are called {name!r}" if provider is None else f"There is no provider {provider!r}"
+            )
             raise ProviderNotFound(f"{what}: name one as `provider`. Configured: {known}.")
         return found
 
