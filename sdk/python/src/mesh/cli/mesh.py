@@ -9,6 +9,8 @@ from mesh.cli._lazy import lazy
 from mesh.cli._run import run
 
 _COMMANDS = {
+    "chat": ("chat", "chat", "Ask a model: one question, or a session."),
+    "models": ("models", "models", "List the models that you can use, and their prices."),
     "keys": ("keys", "keys", "Store, read, share, import and export keys."),
     "run": ("run", "run_", "Run a command with keys in its environment."),
     "verify": (
