@@ -8,6 +8,7 @@ from mesh_protocol.codes import CODES
 HERE = Path(__file__).parent
 sys.path.insert(0, str(HERE))  # the pages that need more than a function have a module each, beside this one
 
+import command_reference  # noqa: E402
 import sdk_catalog  # noqa: E402
 import sdk_reference  # noqa: E402
 
@@ -42,6 +43,7 @@ def errors() -> str:
 
 
 PAGES = {
+    HERE / "reference" / "commands.md": command_reference.page,
     HERE / "reference" / "errors.md": errors,
     HERE / "reference" / "sdk.md": sdk_reference.page,
 }
