@@ -11,9 +11,10 @@ _WIDTH = 100
 _INTRO = """\
 # Commands
 
-Made from the help texts by `./dev docs`. Exit status of every command: 0 done, 1 failed, 2 wrong usage, 3 not logged in or not
-allowed, 4 not found, 5 server or provider unavailable, 130 interrupted. Results go to stdout, messages to stderr. `NO_COLOR`
-switches colours off. Completion: `eval "$(_MESH_COMPLETE=bash_source mesh)"`, or `zsh_source`, `fish_source`.
+Made from the help texts by `./dev docs`. Exit status of every command: 0 done, 1 failed, 2 wrong usage, 3 not logged in
+or not allowed, 4 not found, 5 server or provider unavailable, 130 interrupted. Results go to stdout, messages to
+stderr. `NO_COLOR` switches colours off. Completion: `eval "$(_MESH_COMPLETE=bash_source mesh)"`, or
+`zsh_source`, `fish_source`.
 """
 
 
@@ -21,7 +22,7 @@ def page() -> str:
     """Return the page."""
     parts = [_INTRO]
     for name, command in (("mesh", mesh), ("mesh-auth", mesh_auth)):
-        for path, text in _helps(command, click.Context(command, info_name=name)):
+        for path, text in _helps(command, _top(command, name)):
             parts.append(f"## `{path}`\n\n```text\n{text}\n```\n")
     return "\n".join(parts)
 
@@ -31,8 +32,12 @@ def commands() -> list[str]:
     return [
         path
         for name, command in (("mesh", mesh), ("mesh-auth", mesh_auth))
-        for path, _ in _helps(command, click.Context(command, info_name=name), groups=False)
+        for path, _ in _helps(command, _top(command, name), groups=False)
     ]
+
+
+def _top(command: click.Command, name: str) -> click.Context:
+    return click.Context(command, info_name=name, **command.context_settings)
 
 
 def _helps(command: click.Command, context: click.Context, *, groups: bool = True) -> Iterator[tuple[str, str]]:

@@ -56,6 +56,11 @@ def verify(
 
     Exit status: 0 the same; 1 different; 4 not in the vault. With --env-file: 0 only if every entry that is in the
     vault is the same; 4 if none is in the vault.
+
+    \b
+    Examples:
+      mesh verify STRIPE_KEY
+      mesh verify --env-file .env --only STRIPE_KEY
     """
     if (name is None) == (env_file is None):
         raise click.UsageError("Name a key, or a file with --env-file.")
