@@ -13,11 +13,18 @@ from mesh.models.catalog import usable
 _LIMIT_S = 10.0
 
 
-def all_of(ready: Ready) -> Plan[list[Check]]:
-    """Ask the server everything, in the order in which one thing needs the other; stop where nothing more can be."""
+def all_of(ready: Ready, *, logged_in: bool) -> Plan[list[Check]]:
+    """Ask the server everything, in the order in which one thing needs the other; stop where nothing more can be.
+
+    Args:
+        ready: where, and as whom.
+        logged_in: whether there is a login: where there is none, asking would begin one.
+    """
     server = yield from _server(ready.config.server_url)
     if server.verdict == "bad":
         return [server]
+    if not logged_in:
+        return [server, Check("Login", "bad", "There is none for this server.", "Run `mesh-auth`.")]
     who = yield from _login(ready)
     if who.verdict == "bad":
         return [server, who]

@@ -235,7 +235,7 @@ def on_key(
         TypeError, ValueError: if the name can't be one.
     """
     asked = {"user_id": check_names(name, user_id), **query}
-    shown = urlencode({member: value for member, value in asked.items() if value}, quote_via=quote)
+    shown = urlencode({member: value for member, value in asked.items() if value not in {None, ""}}, quote_via=quote)
     segment = quote(name, safe="")
     return Request(
         method=method,

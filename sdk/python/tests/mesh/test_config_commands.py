@@ -201,6 +201,13 @@ def test_what_a_token_may_not_is_a_note(call, served, path, answer, name):
     assert (status, found[name]["verdict"]) == (0, "note")
 
 
+def test_without_a_login_none_is_begun(call, served, server, monkeypatch):
+    monkeypatch.delenv("MESH_AUTH_TOKEN")
+    status, found = verdicts(call)
+    assert (status, found["Login"]["verdict"]) == (1, "bad")
+    assert [asked.path for asked in server.asked] == ["/readyz"]
+
+
 def test_a_server_that_is_not_there(call, monkeypatch):
     monkeypatch.setenv("MESH_API_URL", "http://127.0.0.1:1")
     status, found = verdicts(call)

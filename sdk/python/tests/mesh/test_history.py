@@ -46,6 +46,13 @@ def test_keys_of_another_account_are_addressed_by_it(client, server):
     assert server.asked[-1].json == {"provider": "openai"}
 
 
+def test_version_0_is_asked_for_and_not_left_out(client, server):
+    server.script(lambda exchange: exchange.refuse("version_not_found", 404))
+    with pytest.raises(mesh.NotFoundError):
+        client.get_key("a", version=0)
+    assert server.asked[0].path == "/api/v1/keys/a?version=0"
+
+
 def test_sharing(client, server):
     server.script(lambda exchange: exchange.answer(201, GRANT))
     until = datetime(2030, 1, 1, tzinfo=UTC)

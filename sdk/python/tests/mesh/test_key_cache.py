@@ -130,6 +130,22 @@ def test_a_changed_key_is_forgotten(cached, server, tmp_path, change):
     assert stored(tmp_path) == []
 
 
+def test_what_cannot_be_removed_is_told_and_the_change_is_done(cached, server, monkeypatch, caplog):
+    def refuse(_self):
+        raise mesh.MeshError("It is in use.", code="login_store_unreadable")
+
+    monkeypatch.setattr(module.SealedFile, "erase", refuse)
+    assert cached.store_key("a", "new")["success"]
+    assert "could not be removed" in caplog.text
+
+
+@pytest.mark.parametrize("ends", ["soon", 7])
+def test_a_value_whose_end_is_unknown_is_given_and_not_kept(make, server, tmp_path, ends):
+    server.script(gives(expires_at=ends))
+    assert make(server.url, cache=True).get_key("a") == SECRET
+    assert stored(tmp_path) == []
+
+
 def test_it_ends_with_the_key_and_with_age(cached, make, server, monkeypatch):
     soon = (datetime.now(UTC) + timedelta(hours=1)).isoformat()
     server.script(gives(expires_at=soon), down)

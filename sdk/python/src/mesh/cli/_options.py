@@ -32,6 +32,8 @@ def connected(server: str | None, *, cache: bool = False) -> Iterator[MeshClient
     try:
         with MeshClient(server, raise_on_error=True, cache=cache) as client:
             yield client
+    except UnicodeError:  # its text may quote a value
+        raise
     except ValueError as problem:
         raise click.UsageError(f"{problem}.") from None
 

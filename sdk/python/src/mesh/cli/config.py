@@ -6,10 +6,10 @@ from typing import Any
 import click
 
 from mesh import _config
-from mesh._config import HOSTED_URL, Config, check_url, config_dir, profile_token
+from mesh._config import HOSTED_URL, check_url, config_dir
 from mesh.auth import profile as profiles
-from mesh.auth.store import Store
 from mesh.cli._options import json_option, show_json, table
+from mesh.cli._target import login_source
 
 _ENTRIES = ("server_url", "default_provider", "default_model")
 _NOWHERE = "default"
@@ -110,7 +110,7 @@ def _settings() -> list[tuple[str, str | None, str]]:
             "MESH_PROFILE" if env.get("MESH_PROFILE") else "the file" if profile.name else "none",
         ),
         ("server_url", url, _from(env.get("MESH_API_URL"), "MESH_API_URL", profile.server_url)),
-        ("login", None, _login(found)),
+        ("login", None, login_source(found) or "none: run mesh-auth"),
     ]
     for name, kept in (("default_provider", profile.default_provider), ("default_model", profile.default_model)):
         given = env.get(name.upper())
@@ -124,13 +124,3 @@ def _settings() -> list[tuple[str, str | None, str]]:
 
 def _from(given: str | None, variable: str, kept: str | None) -> str:
     return variable if given else "profile" if kept else _NOWHERE
-
-
-def _login(found: Config) -> str:
-    if found.token is not None:
-        return "MESH_AUTH_TOKEN"
-    if Store(found.folder, found.server_url).exists():
-        return "stored by mesh-auth"
-    if profile_token(found.profile, found.server_url) is not None:
-        return str(found.profile.token_file)
-    return "none: run mesh-auth"

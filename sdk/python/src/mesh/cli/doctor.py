@@ -12,7 +12,7 @@ from mesh._transport import HTTPTransport
 from mesh.auth import checks
 from mesh.cli._options import json_option, show_json
 from mesh.cli._run import FAILED
-from mesh.cli._target import server_option, target
+from mesh.cli._target import login_source, server_option, target
 from mesh.cli.mesh_auth_doctor import show
 
 
@@ -33,9 +33,10 @@ def doctor(as_json: bool, server: str | None) -> int:
       mesh doctor --server https://mesh.example.com --json
     """
     found = target(server)
+    ready = Ready(found.config, found.credentials())
     transport = HTTPTransport()
     try:
-        results = drive(_doctor.all_of(Ready(found.config, found.credentials())), transport)
+        results = drive(_doctor.all_of(ready, logged_in=login_source(found.config) is not None), transport)
     finally:
         transport.close()
     results += [checks.files(found.config.folder, found.store()), checks.proxy(os.environ, found.url)]

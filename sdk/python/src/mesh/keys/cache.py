@@ -80,7 +80,11 @@ class KeyCache:
         if file is None:
             return
         content = value.encode() if isinstance(value, str) else value
-        ends = datetime.fromisoformat(expires_at).timestamp() if expires_at else None
+        try:
+            ends = datetime.fromisoformat(expires_at).timestamp() if expires_at else None
+        except (ValueError, TypeError):
+            _debug.warn("A value was not kept in the offline cache: it can't be told when it ends.")
+            return
         entry = _Entry(content, isinstance(value, str), time.time(), ends)
         yield from do(lambda: self._write(file, msgspec.json.encode(entry)))
 
@@ -88,7 +92,7 @@ class KeyCache:
         """Forget a value: it was changed or taken away."""
         file = self._file(ready, where)
         if file is not None:
-            yield from do(file.erase)
+            yield from do(lambda: self._erase(file))
 
     def after(self, ready: Ready, where: tuple[str, ...], problem: MeshError) -> Plan[str | bytes | None]:
         """Return the value to give instead of a failure; None where the failure stands.
@@ -106,7 +110,11 @@ class KeyCache:
             return None
         found = yield from do(lambda: _read(file))
         if found is not None:
-            _debug.warn("%s can't be reached: a value read at %s is used.", self._origin, f"{found.read_at:%F %T %Z}")
+            _debug.warn(
+                "%s can't be reached: a value read at %s is used.",
+                self._origin,
+                found.read_at.isoformat(timespec="seconds"),
+            )
         return found
 
     def _file(self, ready: Ready, where: tuple[str, ...]) -> SealedFile | None:
@@ -117,6 +125,13 @@ class KeyCache:
         parts = [b"mesh key cache", self._origin.encode(), who, *(part.encode() for part in where)]
         bound_to = b"".join(len(part).to_bytes(4, "little") + part for part in parts)
         return SealedFile(self._root, self._folder / f"{hashlib.sha256(bound_to).hexdigest()[:32]}.key", bound_to)
+
+    def _erase(self, file: SealedFile) -> None:
+        """Remove a value; where that fails it is told, since what the caller did is done nevertheless."""
+        try:
+            file.erase()
+        except MeshError as problem:
+            _debug.warn("A value in the offline cache could not be removed: %s", problem.message)
 
     def _write(self, file: SealedFile, content: bytes) -> None:
         try:
