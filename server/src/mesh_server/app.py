@@ -163,7 +163,7 @@ class Services:
             *proof_routes.endpoints(self.proofs, self.keyring.hasher("proof-addresses")),
             *legacy.endpoints(),
             *chat_routes.endpoints(self.chat),
-            *key_test_routes.endpoints(self.chat),
+            *key_test_routes.endpoints(self.chat.key_tests),
             *beside,
         ]
         document = openapi.document(endpoints, server_url=self.settings.public_url)

@@ -5,7 +5,7 @@ from typing import Literal
 import msgspec
 
 from mesh_server.asgi import Endpoint, Request, Send, send_json
-from mesh_server.chat.service import Chat
+from mesh_server.chat.key_tests import KeyTests
 from mesh_server.vault import shapes
 
 Verdict = Literal["works", "refused", "unknown"]
@@ -31,14 +31,14 @@ class AskOfKey(msgspec.Struct, forbid_unknown_fields=True):
 _test_key = msgspec.json.Decoder(AskOfKey)
 
 
-def endpoints(chat: Chat) -> list[Endpoint]:
+def endpoints(key_tests: KeyTests) -> list[Endpoint]:
     """Return what this serves."""
 
     async def test(request: Request, send: Send) -> None:
         """Ask the provider about a key."""
         query = request.parameters("owner")
         body = await request.json(_test_key)
-        found = await chat.test_key(
+        found = await key_tests.test(
             request.principal,
             request.path_params["name"],
             provider=body.provider,

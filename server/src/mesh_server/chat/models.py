@@ -2,7 +2,6 @@
 
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Literal
 
 #: The provider that runs on this machine.
 LOCAL = "local"
@@ -65,22 +64,3 @@ class Target:
     model: str
     api_key: str | None = field(repr=False)
     key_name: str | None
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class KeyVerdict:
-    """What a provider said of a key.
-
-    Attributes:
-        name: of the key.
-        provider: who was asked.
-        result: `works`, `refused`, or `unknown` where it answers those without a key, too.
-        message: a sentence for people; never with the value.
-        models: how many models it listed.
-    """
-
-    name: str
-    provider: str
-    result: Literal["works", "refused", "unknown"]
-    message: str
-    models: int

@@ -3,7 +3,6 @@
 import time
 from collections.abc import AsyncIterator, Sequence
 from contextlib import AsyncExitStack, asynccontextmanager
-from dataclasses import replace
 
 import msgspec
 
@@ -11,21 +10,14 @@ from mesh_protocol.events import DONE, EventReader, EventTooLarge
 from mesh_server.accounts.models import Principal
 from mesh_server.chat.formats import openai_chat
 from mesh_server.chat.formats.common import ChatRequest, Outcome
-from mesh_server.chat.models import LOCAL, KeyVerdict, LocalSettings, Provider, Target
+from mesh_server.chat.key_tests import KeyTests
+from mesh_server.chat.models import LOCAL, LocalSettings, Provider, Target
 from mesh_server.chat.routing import Known, Route, route
 from mesh_server.chat.upstream.failures import UpstreamFailure
 from mesh_server.chat.upstream.local import LocalModels
 from mesh_server.chat.upstream.openai import OpenAIFormat, failure_from_event, no_answer
 from mesh_server.chat.upstream.pool import Pool, UpstreamAnswer
-from mesh_server.errors import (
-    KeyNotFound,
-    MeshError,
-    ProviderAuthFailed,
-    ProviderFailed,
-    ProviderKeyMissing,
-    ProviderNotFound,
-    ProviderUnavailable,
-)
+from mesh_server.errors import KeyNotFound, MeshError, ProviderFailed, ProviderKeyMissing, ProviderUnavailable
 from mesh_server.vault.service import Vault
 
 #: Seconds for which a provider's own list of models is believed.
@@ -89,6 +81,9 @@ class Chat:
         providers: those reached by their address.
         local: the models on this machine; None where another server stands in their place.
         vault: where the callers' keys are.
+
+    Attributes:
+        key_tests: tests the callers' keys with the same providers.
     """
 
     def __init__(self, providers: Sequence[Provider], local: LocalSettings | None, vault: Vault) -> None:
@@ -98,6 +93,7 @@ class Chat:
         self._pool = Pool()
         self._format = OpenAIFormat(self._pool)
         self._lists: dict[str, tuple[float, list[str]]] = {}
+        self.key_tests = KeyTests(self._providers, vault, self._format.models)
 
     def local_model(self) -> str | None:
         """Return the name of the model in use on this machine; None where its weights are not here."""
@@ -144,60 +140,6 @@ class Chat:
             if models and (name == LOCAL or await self._has_key(principal, self._providers[name])):
                 usable[name] = models
         return usable
-
-    async def test_key(
-        self, principal: Principal, name: str, *, provider: str | None = None, owner: str | None = None
-    ) -> KeyVerdict:
-        """Ask a provider for its models with a stored key, which tells whether it takes the key and costs nothing.
-
-        Args:
-            principal: whose key it is, or whom it is shared with for chat.
-            name: of the key.
-            provider: who is asked; by default the one whose keys have this name.
-            owner: the account that shares the key.
-
-        Raises:
-            ProviderNotFound: if there is no such provider, or the name belongs to none.
-            KeyNotFound: if there is no such key.
-            MeshError: if the provider can't say.
-        """
-        asked = self._provider_of(name, provider)
-        opened = await self._vault.open_for_chat(principal, [name], owner=owner)
-        if opened is None:
-            whose = "That account shares no key" if owner else "You have no key"
-            raise KeyNotFound(f"{whose} {name!r} to call {asked.name} with.")
-        target = Target(provider=asked.name, base_url=asked.base_url, model="", api_key=opened[1], key_name=name)
-        try:
-            models = len(await self._format.models(target))
-        except ProviderAuthFailed as problem:
-            return KeyVerdict(name=name, provider=asked.name, result="refused", message=problem.message, models=0)
-        if await self._answers_anybody(target):
-            message = f"{asked.name} lists its models without a key, too: that says nothing about {name}."
-            return KeyVerdict(name=name, provider=asked.name, result="unknown", message=message, models=models)
-        message = f"{asked.name} accepts {name}."
-        return KeyVerdict(name=name, provider=asked.name, result="works", message=message, models=models)
-
-    def _provider_of(self, name: str, provider: str | None) -> Provider:
-        """Return the provider that a key is tested with."""
-        if provider is None:
-            found = next((one for one in self._providers.values() if name in one.key_names), None)
-        else:
-            found = self._providers.get(provider)
-        if found is None:
-            known = ", ".join(sorted(self._providers)) or "none"
-            what = (
-                f"No provider's keys are called {name!r}" if provider is None else f"There is no provider {provider!r}"
-            )
-            raise ProviderNotFound(f"{what}: name one as `provider`. Configured: {known}.")
-        return found
-
-    async def _answers_anybody(self, target: Target) -> bool:
-        """Return whether a provider lists its models to a caller without a key."""
-        try:
-            await self._format.models(replace(target, api_key=None))
-        except MeshError:
-            return False
-        return True
 
     async def close(self) -> None:
         """Stop the local models and close every connection."""

@@ -12,7 +12,7 @@ _COMMANDS = {
     "restore": ("keys_values", "restore", "Take a deletion back."),
     "versions": ("keys_list", "versions", "List the versions of a key."),
     "rollback": ("keys_values", "rollback", "Make an earlier version's value the current one."),
-    "test": ("keys_test", "test", "Ask the provider whether a stored key works."),
+    "test": ("keys_tests", "test", "Ask the provider whether a stored key works."),
     "share": ("keys_sharing", "share", "Let somebody use, read or change keys of yours."),
     "unshare": ("keys_sharing", "unshare", "Take a share back."),
     "shares": ("keys_sharing", "shares", "List what you share, or what is shared with you."),

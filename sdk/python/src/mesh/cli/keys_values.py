@@ -12,7 +12,7 @@ from mesh.cli._options import connected, json_option, owner_option, show_json, u
 from mesh.cli._run import tell
 from mesh.cli._target import server_option
 from mesh.cli._value import taken
-from mesh.cli.keys_test import tested
+from mesh.cli.keys_tests import tested
 from mesh.client import MeshClient
 from mesh.errors import MeshError, NotFoundError
 from mesh.keys.cache import StaleBytes, StaleText
