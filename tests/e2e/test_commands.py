@@ -76,3 +76,13 @@ def test_a_key_of_no_provider_cannot_be_tested(mesh):
     status, out, err = mesh("keys", "test", "cmd-none")
     assert (status, out) == (1, "")
     assert "provider" in err
+
+
+def test_a_question_is_answered_and_everything_is_well(mesh):
+    status, out, err = mesh("chat", "--max-tokens", "8", "Say", "hello.")
+    assert (status, err) == (0, "")
+    assert out.strip()
+    assert json.loads(mesh("chat", "--json", "--max-tokens", "4", stdin="hi")[1])["provider"] == "local"
+    assert mesh("models")[1].startswith("local\t")
+    assert mesh("doctor")[0] == 0
+    assert mesh("chat", "-m", "no-such-model", "hi")[0] == 1
