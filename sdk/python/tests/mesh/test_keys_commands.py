@@ -9,6 +9,7 @@ from datetime import UTC, datetime, timedelta
 
 import pytest
 
+from mesh.cli import keys_values
 from mesh.cli._run import run
 from mesh.cli.mesh import mesh as command
 from mesh.testing import FakeMesh
@@ -100,6 +101,7 @@ def test_a_value_on_the_command_line_is_taken_with_a_warning(call, vault):
         ("..", "v"),
         ("a", "v", "--new", "--if-rev", "1"),
         ("a", "v", "--test", "--user-id", "u"),
+        ("a", "v", "--test", "--json"),
     ],
 )
 def test_wrong_uses_send_nothing(call, fake, arguments):
@@ -122,6 +124,15 @@ def test_description_and_conditions_are_sent(call, fake):
 def test_set_tests_where_it_is_told_to(call, fake):
     status, out, _ = call("set", "openai_key", "--test", stdin=SECRET)
     assert (status, out) == (0, "works: fake accepts openai_key.\n")
+
+
+def test_a_test_that_was_offered_and_cannot_be_made_leaves_the_key_stored(call, fake, vault, monkeypatch):
+    monkeypatch.setattr(keys_values, "_offered", lambda _name: True)
+    assert call("set", "a_key", stdin="1")[1] == "works: fake accepts a_key.\n"
+    fake.reply(200, vault.store_key("a_key", "2"))
+    fake.fail("provider_not_found", "No provider's keys are called so.")
+    status, _, err = call("set", "a_key", stdin="2")
+    assert (status, "No provider" in err) == (0, True)
 
 
 @pytest.mark.parametrize("value", [SECRET, "line\n", b"\x00\xff\n"])

@@ -69,6 +69,8 @@ def set_(
     """
     if sum(one is not None for one in (value, path, variable)) > 1:
         raise click.UsageError("The value comes from one place: VALUE, --file or --env.")
+    if test and as_json:
+        raise click.UsageError("--json and --test exclude each other: use `mesh keys test` afterwards.")
     if test and (user_id or owner):
         raise click.UsageError("A provider uses keys of your own, outside of namespaces: --test has no key here.")
     content = _value(name, value, path, variable, binary=binary)
@@ -88,9 +90,11 @@ def set_(
         click.echo(f"Stored {name} as version {stored.version}.", err=True)
         if as_json:
             show_json(dict(stored))
-        if test is None and not (user_id or owner or as_json):
-            test = _offered(name)
-        return tested(client, name, None, None, as_json=False) if test else 0
+        if test:
+            return tested(client, name, None, None, as_json=False)
+        if test is None and not (user_id or owner or as_json) and _offered(name):
+            return _tried(client, name)
+    return 0
 
 
 def _value(name: str, value: str | None, path: Path | None, variable: str | None, *, binary: bool) -> str | bytes:
@@ -114,6 +118,15 @@ def _offered(name: str) -> bool:
     if not (sys.stdin.isatty() and sys.stderr.isatty() and _PROVIDER_KEY.fullmatch(name)):
         return False
     return click.confirm("Ask the provider whether it works?", default=True, err=True)
+
+
+def _tried(client: MeshClient, name: str) -> int:
+    """Test a key that was stored; that nobody can say whether it works takes nothing away from that."""
+    try:
+        return tested(client, name, None, None, as_json=False)
+    except MeshError as problem:
+        tell(problem, "mesh")
+        return 0
 
 
 @click.command()
