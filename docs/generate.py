@@ -9,6 +9,7 @@ HERE = Path(__file__).parent
 CATALOG = HERE.parent / "server/src/mesh_server/chat/catalog"
 sys.path.insert(0, str(HERE))  # the pages that need more than a function have a module each, beside this one
 
+import command_reference  # noqa: E402
 import prices  # noqa: E402
 import sdk_catalog  # noqa: E402
 import sdk_reference  # noqa: E402
@@ -44,6 +45,7 @@ def errors() -> str:
 
 
 PAGES = {
+    HERE / "reference" / "commands.md": command_reference.page,
     HERE / "reference" / "errors.md": errors,
     HERE / "reference" / "sdk.md": sdk_reference.page,
     CATALOG / "prices.json": prices.prices,

@@ -83,6 +83,7 @@ ROUTES = {
     ("DELETE", "/api/v1/keys/{name}/versions/{version}"): Route(
         "keys:write", objects=({"name": "anns", "version": "1"}, {"name": "never", "version": "1"})
     ),
+    ("POST", "/api/v1/keys/{name}/test"): Route("chat", {"provider": "acme"}, OF_KEY, "chat"),
     ("POST", "/api/v1/zkp/enroll/start"): Route("keys:write", OPENING),
     ("POST", "/api/v1/zkp/enroll/finish"): Route(
         "keys:write", {"enrollmentId": "A" * 22, "ksf": "A" * 14, "record": "A" * 172, "proof": "A" * 87}

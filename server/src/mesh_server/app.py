@@ -21,6 +21,7 @@ from mesh_server.accounts.service import Accounts
 from mesh_server.accounts.trail_routes import TrailRoutes
 from mesh_server.asgi import Endpoint
 from mesh_server.audit.service import Audit
+from mesh_server.chat import key_test_routes
 from mesh_server.chat import routes as chat_routes
 from mesh_server.chat.service import Chat
 from mesh_server.db.changes import Changes
@@ -163,6 +164,7 @@ class Services:
             *proof_routes.endpoints(self.proofs, self.keyring.hasher("proof-addresses")),
             *legacy.endpoints(),
             *chat_routes.endpoints(self.chat),
+            *key_test_routes.endpoints(self.chat.key_tests),
             *beside,
         ]
         document = openapi.document(endpoints, server_url=self.settings.public_url)

@@ -1,13 +1,15 @@
 """Replies become results or errors; pure."""
 
 import base64
-from typing import Any
+from typing import Any, TypeVar
 
 import msgspec
 
 from mesh._transport import Reply
 from mesh.errors import MeshError, error_class
-from mesh.results import ChatResult, DeletedKey, StoredKey, Usage
+from mesh.results import ChatResult, DeletedKey, KeyInfo, Member, StoredKey, Usage
+
+M = TypeVar("M", bound=Member)
 
 _decoder = msgspec.json.Decoder(dict[str, Any])
 
@@ -138,13 +140,20 @@ def key_value(reply: Reply) -> str | bytes:
         raise invalid(reply, "no value") from None
 
 
-def key_names(reply: Reply) -> tuple[list[str], str | None]:
-    """Return the names of a page, and the cursor of the next one."""
-    body = read(reply)
-    try:
-        return [str(key["name"]) for key in body["keys"]], body.get("next_cursor")
-    except (KeyError, TypeError):
-        raise invalid(reply, "no list of keys") from None
+def keys(reply: Reply) -> tuple[list[KeyInfo], str | None]:
+    """Return what is known of the keys of a page, and the cursor of the next one."""
+    found = members(reply, "keys", KeyInfo)
+    if not all(isinstance(key.get("name"), str) for key in found):
+        raise invalid(reply, "no list of keys")
+    return found, read(reply).get("next_cursor")
+
+
+def members(reply: Reply, name: str, kind: type[M]) -> list[M]:
+    """Return the objects of a list, each as its kind."""
+    found = read(reply).get(name)
+    if not isinstance(found, list) or not all(isinstance(one, dict) for one in found):
+        raise invalid(reply, f"no list of {name}")
+    return [kind(one) for one in found]
 
 
 def record_names(reply: Reply) -> tuple[list[str], str | None]:

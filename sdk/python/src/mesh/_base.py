@@ -22,6 +22,7 @@ from mesh.results import ChatResult
 
 if TYPE_CHECKING:
     from mesh._chat.rounds import Rounds
+    from mesh.keys.cache import KeyCache
 
 
 class BaseClient:
@@ -45,6 +46,7 @@ class BaseClient:
         auth0_domain: str | None = None,
         auto_refresh: bool | None = None,
         strict_models: bool = False,
+        cache: bool = False,
     ) -> None:
         _requests.check_timeout(timeout)
         if max_retries is not None and (not isinstance(max_retries, int) or max_retries < 0):
@@ -84,6 +86,11 @@ class BaseClient:
                 else auto_refresh,
             )
             self._found = Ready(config, credentials)
+        self._cache: KeyCache | None = None
+        if cache and isinstance(self._found, Ready):
+            from mesh.keys import cache as key_cache  # noqa: PLC0415 - few want it
+
+            self._cache = key_cache.KeyCache(self._found.config.folder, self._found.config.server_url)
         if debug if debug is not None else _config.is_true(os.environ, "DEBUG"):
             _debug.enable()
 

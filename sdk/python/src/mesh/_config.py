@@ -31,6 +31,7 @@ class Profile:
     default_model: str | None = None
     token_file: Path | None = None
     server_id: str | None = None
+    name: str | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -90,7 +91,7 @@ def load(
     if not url and not may_ask:
         raise local_error("server_not_configured", "No server is configured.")
     agreed, url = bool(url), (url or HOSTED_URL).rstrip("/")
-    _check_url(url, allow_insecure=allow_insecure)
+    check_url(url, allow_insecure=allow_insecure)
     token = (auth_token or env.get("MESH_AUTH_TOKEN") or "").strip()
     return Config(
         server_url=url,
@@ -166,10 +167,16 @@ def _profile(name: str | None, env: Mapping[str, str]) -> Profile:
         default_provider=table.get("default_provider"),
         default_model=table.get("default_model"),
         token_file=path.parent / token_file if token_file else None,
+        name=named,
     )
 
 
-def _check_url(url: str, *, allow_insecure: bool) -> None:
+def check_url(url: str, *, allow_insecure: bool) -> None:
+    """Refuse an address that a login must not be sent to.
+
+    Raises:
+        ConfigurationError: if it is none, or not safe.
+    """
     parts = urlsplit(url)
     if parts.scheme not in {"http", "https"} or not parts.hostname:
         raise local_error("server_not_configured", "The server's address must begin with https:// or http://.")

@@ -23,6 +23,7 @@ class FakeServer:
         self.models: dict[str, list[str]] = {"fake": ["fake-1"]}
         self._keys: dict[tuple[str, str], dict[str, Any]] = {}
         self._gone: dict[tuple[str, str], dict[str, Any]] = {}
+        self._grants: dict[str, dict[str, Any]] = {}
 
     def chat(self, call: Any) -> tuple[dict[str, Any], dict[str, Any]]:
         """Return what a chat is answered, and by whom."""
@@ -56,12 +57,17 @@ class FakeServer:
             return _json(
                 200, {"success": True, "usage": []} if path == "/usage" else {"success": True, "limit_usd": None}
             )
+        if path.startswith(("/keys", "/grants")):
+            return self._vault(call, path, query)
+        return _refused(404, "route_not_found", f"There is no {parts.path}.")
+
+    def _vault(self, call: Any, path: str, query: dict[str, str]) -> Reply:
         if path == "/keys":
             return self._list(query)
-        if path.startswith("/keys/"):
-            name, _, rest = path.removeprefix("/keys/").partition("/")
-            return self._key(call, (query.get("user_id", ""), unquote(name)), rest)
-        return _refused(404, "route_not_found", f"There is no {parts.path}.")
+        if path.startswith("/grants"):
+            return self._grant(call, path.removeprefix("/grants").strip("/"))
+        name, _, rest = path.removeprefix("/keys/").partition("/")
+        return self._key(call, (query.get("user_id", ""), unquote(name)), rest, query)
 
     def _list(self, query: dict[str, str]) -> Reply:
         wanted, _, value = query.get("tag", "").partition(":")
@@ -74,7 +80,18 @@ class FakeServer:
         ]
         return _json(200, {"success": True, "keys": found, "next_cursor": None})
 
-    def _key(self, call: Any, name: tuple[str, str], rest: str) -> Reply:
+    def _grant(self, call: Any, grant: str) -> Reply:
+        if call.method == "POST":
+            made = {"user_id": None, "expires_at": None, **call.json, "id": f"grant_{len(self._grants) + 1}"}
+            self._grants[made["id"]] = {**made, "owner": "user_fake", "grantee_kind": "account", "created_at": _now()}
+            return _json(201, {"success": True, **self._grants[made["id"]]})
+        if call.method == "DELETE":
+            if self._grants.pop(grant, None) is None:
+                return _refused(404, "grant_not_found", "There is no such grant.")
+            return _json(200, {"success": True, "id": grant})
+        return _json(200, {"success": True, "grants": list(self._grants.values())})
+
+    def _key(self, call: Any, name: tuple[str, str], rest: str, query: dict[str, str]) -> Reply:
         known = self._keys.get(name)
         if call.method == "PUT":
             return self._put(call, name, known)
@@ -83,11 +100,44 @@ class FakeServer:
             return _json(200, _shown(self._keys[name]))
         if known is None:
             return _refused(404, "key_not_found", f"There is no key {name[1]!r}.")
-        if call.method == "GET":
-            return _json(200, {**_shown(known), **known["held"]})
+        if rest or call.method == "GET":
+            return self._about(call, known, rest, query)
         self._gone[name] = self._keys.pop(name)
         until = (datetime.now(UTC) + timedelta(days=30)).isoformat()
         return _json(200, {"success": True, "name": name[1], "deleted_at": _now(), "restorable_until": until})
+
+    def _about(self, call: Any, known: dict[str, Any], what: str, query: dict[str, str]) -> Reply:
+        if what == "test":
+            provider = call.json.get("provider") or "fake"
+            told = {"name": known["name"], "provider": provider, "result": "works", "models": 1}
+            return _json(200, {"success": True, **told, "message": f"{provider} accepts {known['name']}."})
+        if what:
+            return self._history(call, known, what)
+        wanted = int(query.get("version", known["version"]))
+        if not 0 < wanted <= known["version"]:
+            return _refused(404, "version_not_found", f"There is no version {wanted}.")
+        return _json(200, {**_shown(known), "version": wanted, **known["past"][wanted - 1]["held"]})
+
+    def _history(self, call: Any, known: dict[str, Any], what: str) -> Reply:
+        past = known["past"]
+        if what == "rollback":
+            wanted = call.json["version"]
+            if not 0 < wanted <= len(past):
+                return _refused(404, "version_not_found", f"There is no version {wanted}.")
+            past.append({"held": past[wanted - 1]["held"], "created_at": _now()})
+            known |= {"version": len(past), "rev": known["rev"] + 1, "updated_at": _now()}
+            return _json(200, _shown(known))
+        versions = [
+            {
+                "version": at,
+                "kind": "text" if "value" in one["held"] else "bytes",
+                "created_at": one["created_at"],
+                "destroyed_at": None,
+                "current": at == len(past),
+            }
+            for at, one in enumerate(past, 1)
+        ]
+        return _json(200, {"success": True, "name": known["name"], "versions": versions[::-1]})
 
     def _put(self, call: Any, name: tuple[str, str], known: dict[str, Any] | None) -> Reply:
         if call.headers.get("if-none-match") == "*" and known is not None:
@@ -100,7 +150,7 @@ class FakeServer:
         held = {member: body[member] for member in ("value", "value_base64") if member in body}
         if "value_base64" in held:
             base64.b64decode(held["value_base64"], validate=True)
-        old = known or {"tags": {}, "note": None, "expires_at": None, "created_at": _now(), "version": 0}
+        old = known or {"tags": {}, "note": None, "expires_at": None, "created_at": _now(), "version": 0, "past": []}
         self._keys[name] = {
             **old,
             **{member: body[member] for member in ("tags", "note", "expires_at") if member in body},
@@ -109,7 +159,7 @@ class FakeServer:
             "version": old["version"] + 1,
             "rev": rev + 1,
             "updated_at": _now(),
-            "held": held,
+            "past": [*old["past"], {"held": held, "created_at": _now()}],
         }
         return _json(200, _shown(self._keys[name]))
 
@@ -156,7 +206,7 @@ def _repeat(call: Any) -> str:
 
 
 def _shown(key: dict[str, Any]) -> dict[str, Any]:
-    return {"success": True, **{name: value for name, value in key.items() if name != "held"}}
+    return {"success": True, **{name: value for name, value in key.items() if name != "past"}, "provable": False}
 
 
 def _json(status: int, body: Any) -> Reply:

@@ -2,7 +2,7 @@
 
 import os
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import datetime
 from typing import Any
 from urllib.parse import quote, urlencode
@@ -136,6 +136,7 @@ def store_key(
     if_rev: int | None,
     if_absent: bool,
     provable: str | None = None,
+    owner: str | None = None,
 ) -> Request:
     """Return the request that stores a key.
 
@@ -145,10 +146,7 @@ def store_key(
     body = _value(value)
     if if_rev is not None and if_absent:
         raise ValueError("if_rev and if_absent exclude each other")
-    if expires_at is not None and (not isinstance(expires_at, datetime) or expires_at.tzinfo is None):
-        raise TypeError(
-            "expires_at must be a datetime with a time zone, such as datetime.now(UTC) + timedelta(days=90)"
-        )
+    _check_moment(expires_at)
     described = {"tags": tags, "note": note, "expires_at": expires_at, "provable": provable}
     body |= {member: given for member, given in described.items() if given is not None}
     headers: list[tuple[str, str]] = []
@@ -156,13 +154,44 @@ def store_key(
         headers.append(("if-match", f'"{int(if_rev)}"'))
     if if_absent:
         headers.append(("if-none-match", "*"))
-    return Request(
-        method="PUT",
-        route=f"{API_PREFIX}/keys/{{name}}",
-        path=_key_path(name, user_id),
-        headers=tuple(headers),
-        body=_encoder.encode(body),
-    )
+    return replace(on_key("PUT", name, user_id=user_id, owner=owner, body=body), headers=tuple(headers))
+
+
+def share(
+    pattern: str, grantee: str, actions: Sequence[str], *, user_id: str | None, expires_at: datetime | None
+) -> Request:
+    """Return the request that shares keys.
+
+    Raises:
+        TypeError, ValueError: if the call is wrong.
+    """
+    if isinstance(actions, str) or not actions:
+        raise TypeError('actions must be a list, such as ["read", "chat"]')
+    _check_moment(expires_at)
+    given = {"user_id": _namespace(user_id) or None, "expires_at": expires_at}
+    body: dict[str, Any] = {"pattern": pattern, "grantee": grantee, "actions": list(actions)}
+    body |= {member: value for member, value in given.items() if value is not None}
+    path = f"{API_PREFIX}/grants"
+    return Request(method="POST", route=path, path=path, body=_encoder.encode(body))
+
+
+def unshare(grant_id: str) -> Request:
+    """Return the request that takes a grant back.
+
+    Raises:
+        ValueError: if the id is empty.
+    """
+    if not grant_id:
+        raise ValueError("grant_id is empty")
+    path = f"{API_PREFIX}/grants"
+    return Request(method="DELETE", route=f"{path}/{{id}}", path=f"{path}/{quote(grant_id, safe='')}")
+
+
+def _check_moment(expires_at: datetime | None) -> None:
+    if expires_at is not None and (not isinstance(expires_at, datetime) or expires_at.tzinfo is None):
+        raise TypeError(
+            "expires_at must be a datetime with a time zone, such as datetime.now(UTC) + timedelta(days=90)"
+        )
 
 
 def _value(value: str | bytes) -> dict[str, Any]:
@@ -189,28 +218,43 @@ def value_bytes(value: str | bytes) -> bytes:
     return content
 
 
-def get_key(name: str, *, user_id: str | None) -> Request:
-    """Return the request that reads a key."""
-    return Request(method="GET", route=f"{API_PREFIX}/keys/{{name}}", path=_key_path(name, user_id))
+def on_key(
+    method: str, name: str, after: str = "", *, user_id: str | None, body: Any = None, **query: str | int | None
+) -> Request:
+    """Return a request about one key.
 
+    Args:
+        method: of HTTP.
+        name: of the key.
+        after: what follows the name in the path.
+        user_id: a namespace inside the account that holds the key.
+        body: JSON; None for none.
+        **query: `owner`, and what else is asked; None is left out.
 
-def delete_key(name: str, *, user_id: str | None) -> Request:
-    """Return the request that deletes a key."""
-    return Request(method="DELETE", route=f"{API_PREFIX}/keys/{{name}}", path=_key_path(name, user_id))
-
-
-def restore_key(name: str, *, user_id: str | None) -> Request:
-    """Return the request that takes a deletion back."""
+    Raises:
+        TypeError, ValueError: if the name can't be one.
+    """
+    asked = {"user_id": check_names(name, user_id), **query}
+    shown = urlencode({member: value for member, value in asked.items() if value not in {None, ""}}, quote_via=quote)
+    segment = quote(name, safe="")
     return Request(
-        method="POST",
-        route=f"{API_PREFIX}/keys/{{name}}/restore",
-        path=_key_path(name, user_id, "/restore"),
+        method=method,
+        route=f"{API_PREFIX}/keys/{{name}}{after}",
+        path=f"{API_PREFIX}/keys/{segment}{after}" + (f"?{shown}" if shown else ""),
+        body=None if body is None else _encoder.encode(body),
     )
 
 
-def list_keys(*, user_id: str | None, prefix: str | None, tag: tuple[str, str] | None, cursor: str | None) -> Request:
+def list_keys(
+    *,
+    user_id: str | None,
+    prefix: str | None,
+    tag: tuple[str, str] | None,
+    cursor: str | None,
+    owner: str | None = None,
+) -> Request:
     """Return the request for a page of the keys' names."""
-    query = {"user_id": _namespace(user_id), "prefix": prefix, "cursor": cursor}
+    query = {"user_id": _namespace(user_id), "owner": owner, "prefix": prefix, "cursor": cursor}
     if tag is not None:
         name, value = tag
         query["tag"] = f"{name}:{value}"
@@ -297,13 +341,6 @@ def check_names(name: str, user_id: str | None) -> str:
     if name in {".", ".."}:
         raise ValueError(f"key_name can't be {name!r}: in a path it means another place, however it is encoded")
     return _namespace(user_id)
-
-
-def _key_path(name: str, user_id: str | None, after: str = "") -> str:
-    namespace = check_names(name, user_id)
-    segment = quote(name, safe="")
-    query = f"?user_id={quote(namespace, safe='')}" if namespace else ""
-    return f"{API_PREFIX}/keys/{segment}{after}{query}"
 
 
 def _namespace(user_id: str | None) -> str:

@@ -13,6 +13,7 @@ from mesh._operations import KeyArguments
 from mesh._plan import Plan
 from mesh._transport import AsyncHTTPTransport, AsyncTransport
 from mesh.errors import MeshError
+from mesh.keys.history import AsyncHistoryMethods
 from mesh.keys.methods import AsyncProofMethods
 from mesh.results import DeletedKey, Result, StoredKey
 
@@ -20,7 +21,7 @@ T = TypeVar("T")
 R = TypeVar("R", bound=Result)
 
 
-class AsyncMeshClient(AsyncHelpers, AsyncProofMethods):
+class AsyncMeshClient(AsyncHelpers, AsyncProofMethods, AsyncHistoryMethods):
     """Talks to a Mesh server from asynchronous code.
 
     Methods whose result is a mapping report failure in it: `success`, `error`, `troubleshooting`, `code`. Methods with
@@ -66,6 +67,7 @@ class AsyncMeshClient(AsyncHelpers, AsyncProofMethods):
         auth0_domain: str | None = None,
         auto_refresh: bool | None = None,
         strict_models: bool = False,
+        cache: bool = False,
         verify: Verify = True,
         transport: AsyncTransport | None = None,
     ) -> None:
@@ -82,6 +84,7 @@ class AsyncMeshClient(AsyncHelpers, AsyncProofMethods):
             debug=debug,
             allow_insecure=allow_insecure,
             strict_models=strict_models,
+            cache=cache,
             client_id=client_id,
             client_secret=client_secret,
             audience=audience,
@@ -102,6 +105,7 @@ class AsyncMeshClient(AsyncHelpers, AsyncProofMethods):
         if_rev: int | None = None,
         if_absent: bool = False,
         provable: bool = False,
+        owner: str | None = None,
     ) -> StoredKey:
         """Store a value under a name, as a new version where the name is there.
 
@@ -116,6 +120,7 @@ class AsyncMeshClient(AsyncHelpers, AsyncProofMethods):
             if_absent: only if there is no such key.
             provable: enrol the value, too, so that `verify_key` can check it. Should that fail after the value was
                 stored, the result is the failure, and its `details` say so: `stored`, `version` and `rev`.
+            owner: the account that shares the key with you.
 
         Returns:
             What is known of the key then, or the failure.
@@ -123,24 +128,41 @@ class AsyncMeshClient(AsyncHelpers, AsyncProofMethods):
         Raises:
             TypeError, ValueError: if the call is wrong; never with the value in the message.
         """
-        arguments = KeyArguments(user_id, tags, note, expires_at, if_rev, if_absent)
+        arguments = KeyArguments(user_id, tags, note, expires_at, if_rev, if_absent, owner)
         if provable:
+            if owner is not None:
+                raise ValueError("only a key of your own can be provable: owner and provable exclude each other")
             from mesh.keys import zkp  # noqa: PLC0415 - only a proof needs its arithmetic
 
-            plan = zkp.store_provable(self._found, self._account, key_name, key_value, arguments)
+            plan = zkp.store_provable(self._found, self._account, key_name, key_value, arguments, self._cache)
             return await self._report(plan, StoredKey)
-        return await self._report(_operations.store_key(self._found, key_name, key_value, arguments), StoredKey)
+        plan = _operations.store_key(self._found, key_name, key_value, arguments, cache=self._cache)
+        return await self._report(plan, StoredKey)
 
-    async def get_key(self, key_name: str, user_id: str | None = None) -> str | bytes | None:
+    async def get_key(
+        self, key_name: str, user_id: str | None = None, *, owner: str | None = None, version: int | None = None
+    ) -> str | bytes | None:
         """Return the value of a key: text or bytes, as it was stored; None where there is no such key.
+
+        Args:
+            key_name: of the key.
+            user_id: a namespace inside the account that holds it.
+            owner: the account that shares the key with you.
+            version: an earlier one; default: the current one.
 
         Raises:
             MeshError: if anything else stands in the way.
         """
-        return await self._run(_operations.get_key(self._found, key_name, user_id))
+        plan = _operations.get_key(self._found, key_name, user_id, owner=owner, version=version, cache=self._cache)
+        return await self._run(plan)
 
     async def list_keys(
-        self, user_id: str | None = None, *, prefix: str | None = None, tag: tuple[str, str] | None = None
+        self,
+        user_id: str | None = None,
+        *,
+        prefix: str | None = None,
+        tag: tuple[str, str] | None = None,
+        owner: str | None = None,
     ) -> list[str]:
         """Return the names of your keys, in their order.
 
@@ -148,19 +170,21 @@ class AsyncMeshClient(AsyncHelpers, AsyncProofMethods):
             user_id: a namespace inside your own account.
             prefix: only names that begin with it, literally.
             tag: only keys with this tag and value.
+            owner: the account that shares keys with you; those are listed then.
 
         Raises:
             MeshError: if anything stands in the way.
         """
-        return await self._run(_operations.list_keys(self._found, user_id, prefix, tag))
+        return await self._run(_operations.list_keys(self._found, user_id, prefix, tag, owner))
 
-    async def delete_key(self, key_name: str, user_id: str | None = None) -> DeletedKey:
+    async def delete_key(self, key_name: str, user_id: str | None = None, *, owner: str | None = None) -> DeletedKey:
         """Delete a key; `restore_key` brings it back until the result's `restorable_until`."""
-        return await self._report(_operations.delete_key(self._found, key_name, user_id), DeletedKey)
+        plan = _operations.delete_key(self._found, key_name, user_id, owner=owner, cache=self._cache)
+        return await self._report(plan, DeletedKey)
 
-    async def restore_key(self, key_name: str, user_id: str | None = None) -> StoredKey:
+    async def restore_key(self, key_name: str, user_id: str | None = None, *, owner: str | None = None) -> StoredKey:
         """Take a deletion back."""
-        return await self._report(_operations.restore_key(self._found, key_name, user_id), StoredKey)
+        return await self._report(_operations.restore_key(self._found, key_name, user_id, owner=owner), StoredKey)
 
     async def close(self) -> None:
         """Close the connections; closing twice is fine."""

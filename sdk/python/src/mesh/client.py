@@ -12,6 +12,7 @@ from mesh._operations import KeyArguments
 from mesh._plan import Plan, drive
 from mesh._transport import HTTPTransport, SyncTransport
 from mesh.errors import MeshError
+from mesh.keys.history import HistoryMethods
 from mesh.keys.methods import ProofMethods
 from mesh.results import DeletedKey, Result, StoredKey
 
@@ -19,7 +20,7 @@ T = TypeVar("T")
 R = TypeVar("R", bound=Result)
 
 
-class MeshClient(SyncHelpers, ProofMethods):
+class MeshClient(SyncHelpers, ProofMethods, HistoryMethods):
     """Talks to a Mesh server. Use it from as many threads as you like.
 
     Methods whose result is a mapping report failure in it: `success`, `error`, `troubleshooting`, `code`. Methods with
@@ -40,6 +41,8 @@ class MeshClient(SyncHelpers, ProofMethods):
         auto_refresh: renew a stored login before it ends, and once when the server refuses it; default: AUTO_REFRESH,
             then true. A token that was given is never renewed.
         strict_models: fail where a model is retired, rather than let its successor answer.
+        cache: keep the values that `get_key` reads, encrypted, on this machine for at most seven days; where the server
+            can't be reached, `get_key` returns such a value as `StaleText` or `StaleBytes`, and a warning is logged.
         verify: a PEM file with certificates to trust beside the system's; False, with `allow_insecure`, checks none.
         transport: what sends requests; for tests and for other HTTP libraries.
 
@@ -65,6 +68,7 @@ class MeshClient(SyncHelpers, ProofMethods):
         auth0_domain: str | None = None,
         auto_refresh: bool | None = None,
         strict_models: bool = False,
+        cache: bool = False,
         verify: Verify = True,
         transport: SyncTransport | None = None,
     ) -> None:
@@ -81,6 +85,7 @@ class MeshClient(SyncHelpers, ProofMethods):
             debug=debug,
             allow_insecure=allow_insecure,
             strict_models=strict_models,
+            cache=cache,
             client_id=client_id,
             client_secret=client_secret,
             audience=audience,
@@ -101,6 +106,7 @@ class MeshClient(SyncHelpers, ProofMethods):
         if_rev: int | None = None,
         if_absent: bool = False,
         provable: bool = False,
+        owner: str | None = None,
     ) -> StoredKey:
         """Store a value under a name, as a new version where the name is there.
 
@@ -115,6 +121,7 @@ class MeshClient(SyncHelpers, ProofMethods):
             if_absent: only if there is no such key.
             provable: enrol the value, too, so that `verify_key` can check it. Should that fail after the value was
                 stored, the result is the failure, and its `details` say so: `stored`, `version` and `rev`.
+            owner: the account that shares the key with you.
 
         Returns:
             What is known of the key then, or the failure.
@@ -122,24 +129,41 @@ class MeshClient(SyncHelpers, ProofMethods):
         Raises:
             TypeError, ValueError: if the call is wrong; never with the value in the message.
         """
-        arguments = KeyArguments(user_id, tags, note, expires_at, if_rev, if_absent)
+        arguments = KeyArguments(user_id, tags, note, expires_at, if_rev, if_absent, owner)
         if provable:
+            if owner is not None:
+                raise ValueError("only a key of your own can be provable: owner and provable exclude each other")
             from mesh.keys import zkp  # noqa: PLC0415 - only a proof needs its arithmetic
 
-            plan = zkp.store_provable(self._found, self._account, key_name, key_value, arguments)
+            plan = zkp.store_provable(self._found, self._account, key_name, key_value, arguments, self._cache)
             return self._report(plan, StoredKey)
-        return self._report(_operations.store_key(self._found, key_name, key_value, arguments), StoredKey)
+        plan = _operations.store_key(self._found, key_name, key_value, arguments, cache=self._cache)
+        return self._report(plan, StoredKey)
 
-    def get_key(self, key_name: str, user_id: str | None = None) -> str | bytes | None:
+    def get_key(
+        self, key_name: str, user_id: str | None = None, *, owner: str | None = None, version: int | None = None
+    ) -> str | bytes | None:
         """Return the value of a key: text or bytes, as it was stored; None where there is no such key.
+
+        Args:
+            key_name: of the key.
+            user_id: a namespace inside the account that holds it.
+            owner: the account that shares the key with you.
+            version: an earlier one; default: the current one.
 
         Raises:
             MeshError: if anything else stands in the way.
         """
-        return self._run(_operations.get_key(self._found, key_name, user_id))
+        plan = _operations.get_key(self._found, key_name, user_id, owner=owner, version=version, cache=self._cache)
+        return self._run(plan)
 
     def list_keys(
-        self, user_id: str | None = None, *, prefix: str | None = None, tag: tuple[str, str] | None = None
+        self,
+        user_id: str | None = None,
+        *,
+        prefix: str | None = None,
+        tag: tuple[str, str] | None = None,
+        owner: str | None = None,
     ) -> list[str]:
         """Return the names of your keys, in their order.
 
@@ -147,19 +171,21 @@ class MeshClient(SyncHelpers, ProofMethods):
             user_id: a namespace inside your own account.
             prefix: only names that begin with it, literally.
             tag: only keys with this tag and value.
+            owner: the account that shares keys with you; those are listed then.
 
         Raises:
             MeshError: if anything stands in the way.
         """
-        return self._run(_operations.list_keys(self._found, user_id, prefix, tag))
+        return self._run(_operations.list_keys(self._found, user_id, prefix, tag, owner))
 
-    def delete_key(self, key_name: str, user_id: str | None = None) -> DeletedKey:
+    def delete_key(self, key_name: str, user_id: str | None = None, *, owner: str | None = None) -> DeletedKey:
         """Delete a key; `restore_key` brings it back until the result's `restorable_until`."""
-        return self._report(_operations.delete_key(self._found, key_name, user_id), DeletedKey)
+        plan = _operations.delete_key(self._found, key_name, user_id, owner=owner, cache=self._cache)
+        return self._report(plan, DeletedKey)
 
-    def restore_key(self, key_name: str, user_id: str | None = None) -> StoredKey:
+    def restore_key(self, key_name: str, user_id: str | None = None, *, owner: str | None = None) -> StoredKey:
         """Take a deletion back."""
-        return self._report(_operations.restore_key(self._found, key_name, user_id), StoredKey)
+        return self._report(_operations.restore_key(self._found, key_name, user_id, owner=owner), StoredKey)
 
     def close(self) -> None:
         """Close the connections; closing twice is fine."""

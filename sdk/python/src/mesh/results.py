@@ -195,6 +195,75 @@ class DeletedKey(Result):
     restorable_until: str
 
 
+class KeyInfo(Member):
+    """What is known of a key; never its value. Times are RFC 3339 text."""
+
+    name: str
+    user_id: str | None
+    version: int
+    rev: int
+    tags: dict[str, str]
+    note: str | None
+    created_at: str
+    updated_at: str
+    expires_at: str | None
+    provable: bool
+
+
+class KeyVersion(Member):
+    """One value that a key has or had; never the value itself. `kind` is `text` or `bytes`; times are RFC 3339 text."""
+
+    version: int
+    kind: str
+    created_at: str
+    destroyed_at: str | None
+    current: bool
+
+
+class KeyTest(Result):
+    """What a provider says of a key.
+
+    Attributes:
+        name: of the key.
+        provider: who was asked.
+        result: `works`, `refused`, or `unknown` where the provider answers without a key, too.
+        message: a sentence for people.
+        models: how many models it listed.
+    """
+
+    name: str
+    provider: str
+    result: str
+    message: str
+    models: int
+
+
+class Grant(Result):
+    """What `owner` lets `grantee` do with the keys whose names fit `pattern`. Times are RFC 3339 text.
+
+    Attributes:
+        id: to take it back by.
+        owner: the account that shares.
+        user_id: the namespace in it.
+        pattern: a name, or the beginning of names and `*`.
+        grantee: the account or the token that may.
+        grantee_kind: `account` or `token`.
+        actions: `read`, `write`, `verify`, `chat`.
+        created_at: when it was given.
+        expires_at: when it ends by itself.
+    """
+
+    id: str
+    owner: str
+    user_id: str | None
+    pattern: str
+    grantee: str
+    grantee_kind: str
+    actions: list[str]
+    created_at: str
+    expires_at: str | None
+
+
 class ModelList(Result):
     """The models that you can use.
 

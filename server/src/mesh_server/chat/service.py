@@ -18,6 +18,7 @@ from mesh_server.chat.catalog.models import Model
 from mesh_server.chat.catalog.prices import PriceList, Prices, cost
 from mesh_server.chat.formats import bridge
 from mesh_server.chat.formats.common import MESSAGES, ChatRequest, Format, Outcome, Usage
+from mesh_server.chat.key_tests import KeyTests
 from mesh_server.chat.models import LOCAL, ChatSettings, Target
 from mesh_server.chat.providers import Providers
 from mesh_server.chat.routing import Known, Route, routes
@@ -58,6 +59,9 @@ class Chat:
         settings: what is configured.
         vault: where the callers' keys are.
 
+    Attributes:
+        key_tests: tests the callers' keys with the same providers.
+
     Raises:
         StartupError: if the operator's prices can't be read.
     """
@@ -69,6 +73,7 @@ class Chat:
         self._providers = Providers(settings, vault, self._calls)
         self._attempts = Attempts()
         self._prices = PriceList(settings.prices_file)
+        self.key_tests = KeyTests(settings.providers, vault, self._calls.models)
 
     def local_model(self) -> str | None:
         """Return the name of the model in use on this machine; None where its weights are not here."""

@@ -3,8 +3,9 @@
 import contextlib
 import os
 import time
+from collections.abc import Callable
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 from urllib.parse import urlsplit
 
 from mesh._config import origin
@@ -12,12 +13,27 @@ from mesh.auth.filelock import FileLock
 from mesh.auth.store import write_private
 from mesh.errors import local_error
 
+T = TypeVar("T")
+
 #: Seconds to wait for another login that writes the file.
 _LOCK_S = 3.0
 
 
 def remember(folder: Path, server_url: str) -> str:
     """Make sure that a profile names this server, the default one where there is no default, and return its name.
+
+    Raises:
+        ConfigurationError: if the file is not TOML, or can't be written.
+    """
+    return edit(folder, lambda document, path: _put(document, server_url, path))
+
+
+def edit(folder: Path, change: Callable[[Any, Path], T]) -> T:
+    """Change the file, while no other process does, and return what the change returns.
+
+    Args:
+        folder: where the file is.
+        change: is given the document, as tomlkit has it, and the file's path for its messages.
 
     Raises:
         ConfigurationError: if the file is not TOML, or can't be written.
@@ -38,7 +54,7 @@ def remember(folder: Path, server_url: str) -> str:
         with contextlib.suppress(FileNotFoundError):
             text = path.read_text("utf-8")
         document: Any = tomlkit.parse(text)
-        name = _put(document, server_url, path)
+        result = change(document, path)
         written = tomlkit.dumps(document)
         if written != text:
             write_private(_real(path), written.encode())
@@ -48,7 +64,56 @@ def remember(folder: Path, server_url: str) -> str:
         raise local_error("profile_invalid", f"{path} can't be written ({problem.strerror}).") from None
     finally:
         lock.release()
-    return name
+    return result
+
+
+def change_entry(folder: Path, profile: str | None, entry: str, value: str | None) -> tuple[str, list[str]]:
+    """Set or remove one entry of a profile, the default one where none is named.
+
+    A token and a server's identity belong to the server that they were written for: where a profile goes to another
+    one, they are taken out of it.
+
+    Returns:
+        The profile's name, and the entries that were taken out beside.
+
+    Raises:
+        ConfigurationError: if there is no such profile, or the file is not in order.
+    """
+
+    def change(document: Any, path: Path) -> tuple[str, list[str]]:
+        name = profile or document.get("default")
+        profiles = document.get("profiles")
+        table = profiles.get(name) if isinstance(profiles, dict) else None
+        if not isinstance(table, dict):
+            raise local_error("profile_invalid", f"{path} has no profile{'' if name is None else f' {name!r}'}.")
+        old = table.get("server_url")
+        if value is None:
+            table.pop(entry, None)
+        else:
+            table[entry] = value
+        moved = entry == "server_url" and (value is None or not isinstance(old, str) or origin(old) != origin(value))
+        gone = [bound for bound in ("token_file", "server_id") if moved and bound in table]
+        for bound in gone:
+            del table[bound]
+        return str(name), gone
+
+    return edit(folder, change)
+
+
+def make_default(folder: Path, profile: str) -> None:
+    """Make a profile the one that is used where none is named.
+
+    Raises:
+        ConfigurationError: if there is no such profile, or the file is not in order.
+    """
+
+    def change(document: Any, path: Path) -> None:
+        profiles = document.get("profiles")
+        if not isinstance(profiles, dict) or profile not in profiles:
+            raise local_error("profile_invalid", f"{path} has no profile {profile!r}.")
+        document["default"] = profile
+
+    edit(folder, change)
 
 
 def server_id(server_url: str) -> str:

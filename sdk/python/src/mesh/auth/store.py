@@ -1,9 +1,9 @@
-"""Where logins are kept: one sealed file for each server, bound to its origin.
+"""Sealed files, and the one that a login is kept in: one for each server, bound to its origin.
 
     "MSHL"(4) | version 01(1) | place of the key(1) | key id(8) | nonce(12, random) | AES-256-GCM ciphertext and tag
 
-The 32-byte key is in the system's keyring, else in a file beside. AAD = everything before the nonce, then the origin:
-a file renamed to another server's does not open.
+The 32-byte key is in the system's keyring, else in a file beside. AAD = everything before the nonce, then what the file
+is bound to; of a login that is the origin: a file renamed to another server's does not open.
 """
 
 import hashlib
@@ -36,37 +36,36 @@ class Damaged(Exception):
     """The file is no login of this server, or its key is gone."""
 
 
-class Store:
-    """The login for one server. Everything here waits for files, and maybe for the keyring.
+class SealedFile:
+    """A file that only this user of this machine can open. Everything here waits for files, and maybe for the keyring.
 
-    Take `lock` around whatever reads and then writes.
+    Take a lock around whatever reads and then writes.
     """
 
-    def __init__(self, folder: Path, server_url: str) -> None:
-        self._origin = origin_text(server_url)
-        self._folder = folder
-        name = hashlib.sha256(self._origin.encode()).hexdigest()[:32]
-        self.path = folder / "logins" / f"{name}.login"
+    def __init__(self, folder: Path, path: Path, bound_to: bytes) -> None:
+        self.path = path
         self.key_path = folder / "logins" / "key"
-        self.lock = FileLock(self.path.with_suffix(".lock"))
+        self._folder = folder
+        self._bound_to = bound_to
         self._key: tuple[int, bytes] | None = None
 
     def exists(self) -> bool:
-        """Return whether there is a login, readable or not; cheap."""
+        """Return whether there is a file, readable or not; cheap."""
         return self.path.exists()
 
     def prepare(self) -> None:
-        """Make the folder, for this user only; raises `login_store_unreadable` where it can't be."""
-        try:
-            self.path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
-        except OSError as problem:
-            raise _unreadable(self.path.parent, problem) from None
+        """Make the folders, for this user only; raises `login_store_unreadable` where they can't be."""
+        for folder in (self.path.parent, self.key_path.parent):
+            try:
+                folder.mkdir(mode=0o700, parents=True, exist_ok=True)
+            except OSError as problem:
+                raise _unreadable(folder, problem) from None
 
-    def load(self) -> Login | None:
-        """Return the login; None where there is none.
+    def read(self) -> bytes | None:
+        """Return what was sealed; None where there is no file.
 
         Raises:
-            Damaged: if there is a file that is none.
+            Damaged: if there is a file that does not open.
             MeshError: `login_store_unreadable` if it can't be read now, but perhaps later.
         """
         try:
@@ -77,8 +76,8 @@ class Store:
             raise _unreadable(self.path, problem) from None
         return self._open(content)
 
-    def save(self, login: Login) -> None:
-        """Keep a login, on the disk before this returns.
+    def write(self, content: bytes) -> None:
+        """Seal this, on the disk before it returns.
 
         Raises:
             MeshError: `login_store_unreadable` if it can't be written.
@@ -87,7 +86,7 @@ class Store:
         self._key = (place, key)
         header = _MAGIC + bytes([_VERSION, place]) + _key_id(key)
         nonce = secrets.token_bytes(_NONCE)
-        sealed = _cipher(key).encrypt(nonce, login.encode(), header + self._origin.encode())
+        sealed = _cipher(key).encrypt(nonce, content, header + self._bound_to)
         self.prepare()
         try:
             write_private(self.path, header + nonce + sealed)
@@ -95,7 +94,7 @@ class Store:
             raise _unreadable(self.path, problem) from None
 
     def erase(self) -> bool:
-        """Forget the login, for every process; returns whether there was one."""
+        """Remove the file, for every process; returns whether there was one."""
         try:
             _patiently(self.path.unlink)
         except (FileNotFoundError, NotADirectoryError):
@@ -104,21 +103,7 @@ class Store:
             raise _unreadable(self.path, problem) from None
         return True
 
-    def set_aside(self) -> Path | None:
-        """Put a file that is no login out of the way and return where it is; call it with the lock held."""
-        try:
-            self.load()
-        except Damaged:
-            aside = self.path.with_suffix(".damaged")
-            try:
-                self.path.replace(aside)
-            except OSError as problem:
-                raise _unreadable(self.path, problem) from None
-            _debug.warn("The stored login for %s is damaged; it was kept as %s. Log in again.", self._origin, aside)
-            return aside
-        return None
-
-    def _open(self, content: bytes) -> Login:
+    def _open(self, content: bytes) -> bytes:
         from cryptography.exceptions import InvalidTag  # noqa: PLC0415 - only where there is a login to open
 
         if len(content) < _HEADER + _NONCE + _TAG or content[:4] != _MAGIC:
@@ -128,9 +113,10 @@ class Store:
         header, nonce, sealed = content[:_HEADER], content[_HEADER : _HEADER + _NONCE], content[_HEADER + _NONCE :]
         key = self._key_of(content[5], header[6:])
         try:
-            return Login.decode(_cipher(key).decrypt(nonce, sealed, header + self._origin.encode()))
-        except (InvalidTag, ValueError):
+            opened: bytes = _cipher(key).decrypt(nonce, sealed, header + self._bound_to)
+        except InvalidTag:
             raise Damaged from None
+        return opened
 
     def _key_of(self, place: int, key_id: bytes) -> bytes:
         """Return the key with this id; the one in memory may have been replaced meanwhile."""
@@ -211,6 +197,51 @@ class Store:
 
     def _keyring_name(self) -> str:
         return f"logins in {self._folder.resolve()}"
+
+
+class Store(SealedFile):
+    """The login for one server; take `lock` around whatever reads and then writes."""
+
+    def __init__(self, folder: Path, server_url: str) -> None:
+        self._origin = origin_text(server_url)
+        name = hashlib.sha256(self._origin.encode()).hexdigest()[:32]
+        super().__init__(folder, folder / "logins" / f"{name}.login", self._origin.encode())
+        self.lock = FileLock(self.path.with_suffix(".lock"))
+
+    def load(self) -> Login | None:
+        """Return the login; None where there is none.
+
+        Raises:
+            Damaged: if there is a file that is none.
+            MeshError: `login_store_unreadable` if it can't be read now, but perhaps later.
+        """
+        content = self.read()
+        try:
+            return None if content is None else Login.decode(content)
+        except ValueError:
+            raise Damaged from None
+
+    def save(self, login: Login) -> None:
+        """Keep a login, on the disk before this returns.
+
+        Raises:
+            MeshError: `login_store_unreadable` if it can't be written.
+        """
+        self.write(login.encode())
+
+    def set_aside(self) -> Path | None:
+        """Put a file that is no login out of the way and return where it is; call it with the lock held."""
+        try:
+            self.load()
+        except Damaged:
+            aside = self.path.with_suffix(".damaged")
+            try:
+                self.path.replace(aside)
+            except OSError as problem:
+                raise _unreadable(self.path, problem) from None
+            _debug.warn("The stored login for %s is damaged; it was kept as %s. Log in again.", self._origin, aside)
+            return aside
+        return None
 
 
 def wanted() -> bool:

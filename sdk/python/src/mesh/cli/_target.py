@@ -6,7 +6,7 @@ from dataclasses import dataclass
 import click
 
 from mesh import _config
-from mesh._config import Config
+from mesh._config import Config, profile_token
 from mesh.auth.order import Credentials
 from mesh.auth.overrides import Overrides, overrides
 from mesh.auth.ports import callback_ports
@@ -37,6 +37,17 @@ class Target:
     def credentials(self, port: int | None = None) -> Credentials:
         """Return who this machine is to it."""
         return Credentials(self.config, self.overrides, ports=callback_ports(os.environ, port))
+
+
+def login_source(config: Config) -> str | None:
+    """Return where the login for a configuration comes from; None where there is none."""
+    if config.token is not None:
+        return "MESH_AUTH_TOKEN"
+    if Store(config.folder, config.server_url).exists():
+        return "stored by mesh-auth"
+    if profile_token(config.profile, config.server_url) is not None:
+        return str(config.profile.token_file)
+    return None
 
 
 def target(server: str | None, *, may_ask: bool = False) -> Target:

@@ -35,11 +35,12 @@ def doctor(server: str | None) -> int:
         checks.proxy(os.environ, found.url),
     ]
     for result in results:
-        _show(result)
+        show(result)
     return FAILED if any(result.verdict == "bad" for result in results) else 0
 
 
-def _show(result: Check) -> None:
+def show(result: Check) -> None:
+    """Show a finding, and what to do."""
     mark, style = _MARKS[result.verdict]
     out = console()
     out.print(Text.assemble((f"{mark} ", style), (f"{result.name}: ", "bold"), result.text))

@@ -18,6 +18,7 @@ from mesh.auth.store import Damaged, Store
 from mesh.cli._run import NOT_ALLOWED, console
 from mesh.cli._target import Target, server_option, target
 from mesh.errors import ConfigurationError, local_error
+from mesh.keys import cache
 
 _LOCK_S = 30.0
 
@@ -46,6 +47,7 @@ def logout(server: str | None) -> None:
     out = console()
     store = found.store()
     login, erased = _ended(found, store)
+    cache.erase(found.config.folder, found.url)  # what this login read
     if not erased:
         out.print(f"There was no login for {found.url}.")
     elif login is None:

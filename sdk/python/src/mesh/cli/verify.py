@@ -1,8 +1,6 @@
 """`mesh verify`: is the secret here still the one in the vault? Answered without the secret ever leaving."""
 
 import json
-import os
-import sys
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -10,9 +8,10 @@ from pathlib import Path
 import click
 
 from mesh.cli._run import DONE, FAILED, NOT_FOUND
+from mesh.cli._select import read_entries
+from mesh.cli._value import taken
 from mesh.client import MeshClient
 from mesh.errors import PermissionDenied
-from mesh.keys.dotenv import DotenvError, parse
 
 SAME, DIFFERENT, ABSENT = "same", "different", "not in the vault"
 #: In the vault, but stored without a verifier: nothing can be said without reading it.
@@ -57,6 +56,11 @@ def verify(
 
     Exit status: 0 the same; 1 different; 4 not in the vault. With --env-file: 0 only if every entry that is in the
     vault is the same; 4 if none is in the vault.
+
+    \b
+    Examples:
+      mesh verify STRIPE_KEY
+      mesh verify --env-file .env --only STRIPE_KEY
     """
     if (name is None) == (env_file is None):
         raise click.UsageError("Name a key, or a file with --env-file.")
@@ -65,7 +69,7 @@ def verify(
     if only and env_file is None:
         raise click.UsageError("--only belongs to --env-file.")
     values: Mapping[str, str | bytes]
-    values = _entries(env_file, only) if env_file is not None else {name or "": _value(name or "", variable)}
+    values = _entries(env_file, only) if env_file is not None else {name or "": taken(name or "", variable)}
     with MeshClient(server, raise_on_error=True) as client:
         found = _check(client, values, user_id)
     _show(found, as_json=as_json)
@@ -73,31 +77,11 @@ def verify(
 
 
 def _entries(path: Path, only: tuple[str, ...]) -> dict[str, str]:
-    try:
-        entries = parse(path.read_text("utf-8"))
-    except DotenvError as problem:
-        raise click.UsageError(f"{path}, {problem}.") from None
-    except UnicodeDecodeError:
-        raise click.UsageError(f"{path} is not UTF-8 text.") from None
+    entries = read_entries(path)
     missing = [name for name in only if name not in entries]
     if missing:
         raise click.UsageError(f"{path} has no entry {missing[0]}.")
     return {name: value for name, value in entries.items() if not only or name in only}
-
-
-def _value(name: str, variable: str | None) -> str | bytes:
-    if variable is not None:
-        found = os.environ.get(variable)
-        if not found:
-            raise click.UsageError(f"The environment variable {variable} is not set, or is empty.")
-        return found
-    if sys.stdin.isatty():
-        return str(click.prompt(f"Value of {name}", hide_input=True, err=True))
-    piped = sys.stdin.buffer.read()  # as it is: reading text would change the line ends inside it
-    value = piped.removesuffix(b"\r\n") if piped.endswith(b"\r\n") else piped.removesuffix(b"\n")
-    if not value:
-        raise click.UsageError("There is no value on stdin.")
-    return value
 
 
 def _check(client: MeshClient, values: Mapping[str, str | bytes], user_id: str | None) -> dict[str, str]:

@@ -1,4 +1,4 @@
-r"""A small, strict reader of `.env` files.
+r"""A small, strict reader and writer of `.env` files.
 
 Programs disagree on what such files mean; where they do, this one refuses the line instead of guessing, because a value
 that is read differently here than by the program that uses it would be compared in vain. What it reads:
@@ -16,7 +16,9 @@ A "$" that begins no "${" is itself. No error shows a value.
 """
 
 import re
+from collections.abc import Mapping
 
+_VARIABLE = re.compile(r"[A-Za-z_][A-Za-z0-9_]*")
 _NAME = re.compile(r"(?:export[ \t]+)?([A-Za-z_][A-Za-z0-9_]*)[ \t]*=[ \t]*")
 _BLANK = re.compile(r"[ \t]*(?:#[^\n]*)?(?=\n|\Z)")
 _UNQUOTED = re.compile(r"[^\n]*?(?=[ \t]+#|[ \t]*(?:\n|\Z))")
@@ -111,3 +113,44 @@ def _unescaped(content: str, line: int, name: str) -> str:
         return meant
 
     return _ESCAPE.sub(one, content)
+
+
+_PLAIN = re.compile(r"[A-Za-z0-9_./:@%+,=~-]+")
+_NOT_IN_NAMES = re.compile(r"[^A-Za-z0-9_]")
+_WRITTEN = {"\\": "\\\\", '"': '\\"', "$": "\\$", "\n": "\\n", "\r": "\\r", "\t": "\\t"}
+
+
+def render(entries: Mapping[str, str]) -> str:
+    """Return the text of a file with these entries; `parse` reads the same from it.
+
+    Raises:
+        ValueError: if a name or a value can't be in such a file; never with the value.
+    """
+    lines = []
+    for name, value in entries.items():
+        if _VARIABLE.fullmatch(name) is None:
+            raise ValueError(f"{name!r} can't be the name of a variable")
+        if "\0" in value:
+            raise ValueError(f"the value of {name} has a zero byte")
+        lines.append(f"{name}={_written(value)}\n")
+    return "".join(lines)
+
+
+def variable_name(key_name: str) -> str:
+    """Return the variable that a key goes to: what follows the last `/`, with `_` for what no variable has.
+
+    Raises:
+        ValueError: if nothing is left.
+    """
+    name = _NOT_IN_NAMES.sub("_", key_name.rpartition("/")[2])
+    if not name.strip("_"):
+        raise ValueError(f"{key_name!r} makes no name of a variable: name one, VARIABLE={key_name}")
+    return f"_{name}" if name[0].isdigit() else name
+
+
+def _written(value: str) -> str:
+    if _PLAIN.fullmatch(value):
+        return value
+    if not any(letter in value for letter in "'\n\r"):
+        return f"'{value}'"
+    return '"' + "".join(_WRITTEN.get(letter, letter) for letter in value) + '"'

@@ -7,7 +7,7 @@ import os
 import threading
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
-from typing import Any, TypeVar
+from typing import TYPE_CHECKING, Any, TypeVar
 
 import msgspec
 
@@ -26,6 +26,9 @@ from mesh_protocol.ksf import DEFAULT, IDENTITY, KSF_BYTES, NONE, Ksf
 from mesh_protocol.messages import from_text, to_text
 from mesh_protocol.wire import API_PREFIX
 from mesh_protocol.zkp import CHALLENGE_BYTES, Begun, Subject
+
+if TYPE_CHECKING:
+    from mesh.keys.cache import KeyCache
 
 __all__ = ["Ksf"]
 
@@ -130,7 +133,12 @@ def verify(found: Found, account: Account, call: ValueCall) -> Plan[VerifiedKey]
 
 
 def store_provable(
-    found: Found, account: Account, name: str, value: str | bytes, arguments: KeyArguments
+    found: Found,
+    account: Account,
+    name: str,
+    value: str | bytes,
+    arguments: KeyArguments,
+    cache: "KeyCache | None" = None,
 ) -> Plan[StoredKey]:
     """Store a value and its verifier: begin to enrol, store, finish.
 
@@ -140,7 +148,8 @@ def store_provable(
     call = value_call((), arguments.user_id, name, value)
     _operations.store_request(name, value, arguments)  # a wrong call is raised before anything is sent
     begun, started = yield from _start(found, account, call, overwrite=True)
-    stored = yield from _operations.store_key(found, name, value, arguments, provable=started.enrollment_id)
+    enrollment = started.enrollment_id
+    stored = yield from _operations.store_key(found, name, value, arguments, provable=enrollment, cache=cache)
     try:
         enrolled = yield from _finish(found, call, begun, started, DEFAULT)
     except MeshError as problem:
