@@ -29,8 +29,9 @@ from mesh_server.db.engine import Database
 from mesh_server.errors import MeshError
 from mesh_server.guard import Guard
 from mesh_server.operations import Operations
-from mesh_server.proofs import legacy
+from mesh_server.proofs import legacy, legacy_routes
 from mesh_server.proofs import routes as proof_routes
+from mesh_server.proofs.legacy_service import LegacyProofs
 from mesh_server.proofs.roots import Roots
 from mesh_server.proofs.service import Proofs
 from mesh_server.settings import Settings
@@ -162,7 +163,7 @@ class Services:
             *login_routes.endpoints(self.exchange),
             *vault_routes.endpoints(self.vault),
             *proof_routes.endpoints(self.proofs, self.keyring.hasher("proof-addresses")),
-            *legacy.endpoints(),
+            *self._old_scheme(),
             *chat_routes.endpoints(self.chat),
             *key_test_routes.endpoints(self.chat.key_tests),
             *beside,
@@ -172,6 +173,12 @@ class Services:
         gc.collect()
         gc.freeze()  # what lives as long as the process is not looked at again: shorter pauses under load
         return Guard(endpoints, self.accounts, self.acting, allowed_hosts=self.settings.allowed_hosts)
+
+    def _old_scheme(self) -> list[Endpoint]:
+        if not self.settings.legacy_zkp:
+            return legacy.endpoints()
+        proofs = LegacyProofs(self.database, self.settings.zkp_rates, self.audit, self.vault.plain)
+        return legacy_routes.endpoints(proofs, self.keyring.hasher("proof-addresses"))
 
     async def _ready(self) -> None:
         await self.database.check()

@@ -60,6 +60,7 @@ class ConfigFile(msgspec.Struct, forbid_unknown_fields=True, kw_only=True):
     zkp_record_limit: str | None = None
     zkp_user_limit: str | None = None
     zkp_address_limit: str | None = None
+    legacy_zkp: bool | None = None
     master_key_command: str | None = None
     audit_head_file: str | None = None
     versions_kept: int | None = None
@@ -88,6 +89,7 @@ class Settings:
         database_connections: to PostgreSQL, for each worker at the most.
         workers: processes that serve.
         zkp_root: as given in the environment; None where `zkp_root_file` holds it.
+        legacy_zkp: whether the published clients' old scheme of proofs is answered.
         master: where the master key comes from.
         audit_head_files: where the newest audit checkpoint is kept, the best place first.
         chat: providers, routes and models of chat.
@@ -109,6 +111,7 @@ class Settings:
     zkp_root: str | None = field(repr=False)
     zkp_root_file: Path
     zkp_rates: Rates
+    legacy_zkp: bool
     server_id: str
     trusted_proxies: tuple[str, ...]
     allowed_hosts: frozenset[str]
@@ -232,6 +235,7 @@ def load(flags: Mapping[str, object] | None = None, environment: Mapping[str, st
         zkp_root=environment.get("MESH_ZKP_ROOT") or None,
         zkp_root_file=Path(sources.text("zkp_root_file") or data_dir / "zkp.root"),
         zkp_rates=rates(sources.text),
+        legacy_zkp=sources.switch("legacy_zkp"),
         server_id=sources.text("server_id") or f"mesh:{public_host.strip('[]')}",
         trusted_proxies=sources.words("trusted_proxies"),
         allowed_hosts=frozenset({*LOOPBACK_NAMES, public_host, *(h.lower() for h in sources.words("allowed_hosts"))}),

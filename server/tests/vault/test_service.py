@@ -18,8 +18,8 @@ from mesh_server.errors import (
 )
 from mesh_server.ids import now_us
 from mesh_server.vault import checks, models, service, store
+from mesh_server.vault.checks import Precondition
 from mesh_server.vault.models import RESTORE_WINDOW_US, VERSIONS_KEPT, NewValue
-from mesh_server.vault.service import Precondition
 
 from ..conftest import everything_stored
 from .values import names, text

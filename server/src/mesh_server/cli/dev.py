@@ -23,6 +23,7 @@ from mesh_server.dev_issuer.settings import PATH
 from mesh_server.dev_issuer.settings import load as load_dev_issuer
 from mesh_server.errors import MeshError, StartupError
 from mesh_server.listen import bind, serve
+from mesh_server.proofs import legacy
 from mesh_server.proofs.roots import create_root
 from mesh_server.settings import Settings, load
 from mesh_server.vault.crypto import create_master_key
@@ -57,6 +58,8 @@ def dev(
             "leave out the option, or unset AUTH0_DOMAIN, MESH_OIDC_ISSUER and [[issuers]]."
         )
     telemetry.configure("warning" if settings.log_level == "info" else settings.log_level, settings.log_format)
+    if settings.legacy_zkp:
+        legacy.warn()
     _prepare_folder(settings)
     if is_postgres(settings.database_url):
         asyncio.run(Database.migrate(settings.database_url))

@@ -12,6 +12,7 @@ from mesh_server.db.address import is_postgres
 from mesh_server.errors import MeshError, StartupError
 from mesh_server.listen import bind
 from mesh_server.listen import serve as listen
+from mesh_server.proofs import legacy
 from mesh_server.proofs.roots import Roots
 from mesh_server.settings import MOST_WORKERS, Settings, load
 from mesh_server.workers import Worker, Workers
@@ -42,6 +43,8 @@ def serve(
     check_address(settings, behind_proxy=behind_proxy)
     check_workers(settings.workers, networked=is_postgres(settings.database_url))
     telemetry.configure(settings.log_level, settings.log_format)
+    if settings.legacy_zkp:
+        legacy.warn()
     if settings.workers == 1:
         with runner() as loop:
             return loop.run(_serve(settings, None, _say(settings), None))

@@ -7,7 +7,7 @@ from sqlalchemy import bindparam, delete, func, insert, select
 from mesh_server.accounts.models import Account, Principal
 from mesh_server.db.schema import Transaction
 from mesh_server.errors import RateLimited
-from mesh_server.proofs.models import zk_challenges, zk_enrollments
+from mesh_server.proofs.models import legacy_challenges, zk_challenges, zk_enrollments
 
 #: Challenges, and enrolments under way, that one record can have.
 MOST_LIVE = 64
@@ -50,7 +50,8 @@ _ABANDON = delete(zk_enrollments).where(
     zk_enrollments.c.id != bindparam("but_"),
 )
 _PURGE = tuple(
-    delete(table).where(table.c.expires_at <= bindparam("now_")) for table in (zk_challenges, zk_enrollments)
+    delete(table).where(table.c.expires_at <= bindparam("now_"))
+    for table in (zk_challenges, zk_enrollments, legacy_challenges)
 )
 
 

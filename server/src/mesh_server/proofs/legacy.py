@@ -1,7 +1,10 @@
 """The endpoints of the published clients' old scheme: they answer that it is gone, and what took its place.
 
-What they proved could be forged by anybody who had asked for the commitment, so nothing of it is served.
+What they proved could be forged by anybody who had asked for the commitment, so nothing of it is served, unless the
+operator sets `legacy_zkp` (legacy_routes.py).
 """
+
+import structlog
 
 from mesh_server.asgi import PUBLIC, Endpoint, Request, Send
 from mesh_server.errors import ProtocolUpgradeRequired
@@ -13,6 +16,17 @@ _ENDPOINTS = (
     ("GET", "/api/v1/getCommitment"),
     ("POST", "/api/v1/verifyProof"),
 )
+
+
+_log = structlog.get_logger("mesh.proofs")
+
+
+def warn() -> None:
+    """Say in the log that the old scheme is answered; once, by whoever starts the server."""
+    _log.warning(
+        "MESH_LEGACY_ZKP is on: the published clients' old proofs are answered. They are checked honestly, but are not "
+        "zero-knowledge: whoever reads the database can test guesses. Read docs/security/proofs.md."
+    )
 
 
 async def refuse(_request: Request, _send: Send) -> None:

@@ -21,16 +21,19 @@ _PURGE = delete(zk_limits).where(zk_limits.c.full_at <= bindparam("now_"))
 
 
 class Buckets:
-    """The buckets that one request draws from: its record's, its account's and its network's."""
+    """The buckets that one request draws from: its record's, its account's and its network's, where they are given."""
 
-    def __init__(self, rates: Rates, tenant: str, record_id: str, owner: str, address: str) -> None:
+    def __init__(self, rates: Rates, tenant: str, *, record_id: str = "", owner: str = "", address: str = "") -> None:
         self._tenant = tenant
         self._drawn: list[tuple[str, Rate, str]] = [
-            (f"r:{record_id}", rates.record, "this key"),
-            (f"u:{owner}", rates.user, "this account"),
+            (f"{kind}:{key}", rate, what)
+            for kind, key, rate, what in (
+                ("r", record_id, rates.record, "this key"),
+                ("u", owner, rates.user, "this account"),
+                ("a", address, rates.address, "this address"),
+            )
+            if key
         ]
-        if address:
-            self._drawn.append((f"a:{address}", rates.address, "this address"))
 
     async def take(self, tx: Transaction, now: int) -> None:
         """Draw one from each.

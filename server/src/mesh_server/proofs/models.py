@@ -1,5 +1,6 @@
 """Tables and plain records of the proofs."""
 
+import hashlib
 from dataclasses import dataclass, field
 
 from sqlalchemy import BigInteger, Boolean, Column, LargeBinary, String, Table
@@ -68,6 +69,29 @@ zk_limits = Table(
     Column("full_at", BigInteger, nullable=False),
 )
 
+#: Of the old scheme: `user_id` and `name` are as the client sent them.
+legacy_commitments = Table(
+    "legacy_commitments",
+    metadata,
+    Column("tenant_id", String(128), primary_key=True),
+    Column("owner_id", String(36), primary_key=True),
+    Column("user_id", String(256), primary_key=True),
+    Column("name", String(520), primary_key=True),
+    Column("commitment", String(64), nullable=False),
+    Column("stored_at", BigInteger, nullable=False),
+)
+
+#: Of the old scheme: the id is the challenge itself.
+legacy_challenges = Table(
+    "legacy_challenges",
+    metadata,
+    Column("tenant_id", String(128), primary_key=True),
+    Column("id", String(64), primary_key=True),
+    Column("owner_id", String(36), nullable=False),
+    Column("address", String(64), nullable=False),
+    Column("expires_at", BigInteger, nullable=False),
+)
+
 
 @dataclass(frozen=True, slots=True)
 class Rate:
@@ -108,6 +132,36 @@ class Target:
     def record_id(self) -> str:
         """The row's id."""
         return self.subject.record_id.hex()
+
+
+@dataclass(frozen=True, slots=True)
+class OldName:
+    """What a commitment of the old scheme is stored under, inside the caller's own account.
+
+    Both are part of the row's key as they were sent. So whether a commitment may be told depends on the row alone, and
+    nobody moves it to the other kind by asking under another `userId`.
+
+    Attributes:
+        user_id: the `userId` of the request.
+        name: its `keyName`; one client puts the `userId` and `_` before it, the other does not.
+    """
+
+    user_id: str
+    name: str
+
+    @property
+    def bare(self) -> str | None:
+        """The name without the user's id before it; None where that is not there."""
+        prefix = f"{self.user_id}_"
+        return self.name.removeprefix(prefix) if self.name.startswith(prefix) else None
+
+    def within(self, account_id: str) -> str:
+        """Return the namespace of the vault that is meant: none where the user's id is the account's own."""
+        return "" if self.user_id == account_id else self.user_id
+
+    def id_for(self, account_id: str) -> str:
+        """Return what the limits know it by, 64 characters; no part can hold the byte that separates them."""
+        return hashlib.sha256("\0".join(("legacy", account_id, self.user_id, self.name)).encode()).hexdigest()
 
 
 @dataclass(frozen=True, slots=True)

@@ -348,7 +348,8 @@ class Proofs:
         await self._database.write(work, ServerWork.PURGE)
 
     def _buckets(self, principal: Principal, record_id: str, address: str) -> Buckets:
-        return Buckets(self._rates, principal.tenant_id, record_id, principal.account_id, address)
+        owner = principal.account_id
+        return Buckets(self._rates, principal.tenant_id, record_id=record_id, owner=owner, address=address)
 
 
 def _check_overwrite(found: StoredRecord | None, *, overwrite: bool) -> None:

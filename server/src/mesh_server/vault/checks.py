@@ -1,7 +1,10 @@
-"""The limits of what people store, told in one sentence where one is passed."""
+"""The limits of what people store and the conditions under which they do, told in one sentence where one is not met."""
+
+from collections.abc import Collection
+from dataclasses import dataclass
 
 from mesh_protocol.wire import MAX_KEY_NAME_BYTES, MAX_KEY_VALUE_BYTES
-from mesh_server.errors import InvalidRequest, KeyTooLarge
+from mesh_server.errors import InvalidRequest, KeyExists, KeyTooLarge, RevisionConflict
 from mesh_server.ids import now_us
 from mesh_server.vault.models import NewValue
 
@@ -9,6 +12,22 @@ MOST_TAGS = 32
 MAX_TAG_CHARS = 64
 MAX_TAG_VALUE_CHARS = 256
 MAX_NOTE_CHARS = 2_000
+
+
+@dataclass(frozen=True, slots=True)
+class Precondition:
+    """What must hold for a change to happen.
+
+    Attributes:
+        revisions: the key is at one of these; `None` for whatever it is at.
+        present: True: it must be there; False: it must not; None: both are right.
+    """
+
+    revisions: Collection[int] | None = None
+    present: bool | None = None
+
+
+ANYHOW = Precondition()
 
 
 def check_name(name: str, namespace: str) -> None:
@@ -85,3 +104,16 @@ def check_new(new: NewValue) -> None:
             raise InvalidRequest(f"The value of the tag {tag!r} has more than {MAX_TAG_VALUE_CHARS} characters.")
         _check_text(tag, "tags", 4 * MAX_TAG_CHARS)
         _check_text(value, "tags", 4 * MAX_TAG_VALUE_CHARS)
+
+
+def check_precondition(precondition: Precondition, rev: int | None) -> None:
+    """Refuse a change of a key that is not as the caller believes.
+
+    Raises:
+        KeyExists, RevisionConflict: with the revision that it is at.
+    """
+    if precondition.present is False and rev is not None:
+        raise KeyExists("There is a key of this name already.", details={"rev": rev})
+    missing = rev is None and (precondition.present is True or precondition.revisions is not None)
+    if missing or (precondition.revisions is not None and rev not in precondition.revisions):
+        raise RevisionConflict("The key is not at the revision that If-Match names.", details={"rev": rev})

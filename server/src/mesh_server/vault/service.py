@@ -1,7 +1,6 @@
 """What the vault does: store, read, list, delete, restore and roll back keys, one's own and those shared with one."""
 
-from collections.abc import Collection, Sequence
-from dataclasses import dataclass
+from collections.abc import Sequence
 
 from mesh_server.accounts.models import Account, Principal
 from mesh_server.audit.models import Operator
@@ -10,16 +9,17 @@ from mesh_server.db.changes import bump
 from mesh_server.db.engine import Database
 from mesh_server.db.schema import Transaction
 from mesh_server.db.scope import ServerWork
-from mesh_server.errors import InvalidRequest, KeyExists, KeyNotDeleted, KeyNotFound, RevisionConflict
+from mesh_server.errors import InvalidRequest, KeyNotDeleted, KeyNotFound
 from mesh_server.ids import now_us
 from mesh_server.vault import statements
-from mesh_server.vault.checks import check_filter, check_name, check_new
+from mesh_server.vault.checks import ANYHOW, Precondition, check_filter, check_name, check_new, check_precondition
 from mesh_server.vault.cursors import Cursors, end_of_prefix
 from mesh_server.vault.grants import Grants, matches, not_found
 from mesh_server.vault.history import History
 from mesh_server.vault.idempotency import Idempotency, Once
 from mesh_server.vault.keyring import Keyring
 from mesh_server.vault.models import Deleted, KeyRecord, Limits, NewValue, OpenedKey
+from mesh_server.vault.plain import PlainValues
 from mesh_server.vault.seals import Seals
 from mesh_server.vault.store import SealedKey, Store, marked, with_tags
 from mesh_server.vault.trail import Trail
@@ -29,22 +29,6 @@ from mesh_server.vault.warm import Warm, place_of
 MAX_PAGE = 200
 #: Expired deletions that one transaction removes for good.
 _PURGE_STEP = 500
-
-
-@dataclass(frozen=True, slots=True)
-class Precondition:
-    """What must hold for a change to happen.
-
-    Attributes:
-        revisions: the key is at one of these; `None` for whatever it is at.
-        present: True: it must be there; False: it must not; None: both are right.
-    """
-
-    revisions: Collection[int] | None = None
-    present: bool | None = None
-
-
-ANYHOW = Precondition()
 
 
 class Vault:
@@ -70,6 +54,7 @@ class Vault:
         self._audit = audit
         self._trail = Trail(database, audit)
         self._store = Store(keyring, seals, self.limits)
+        self.plain = PlainValues(self._store, self._trail)
         self._cursors = Cursors(keyring.hasher("key-list-cursor"))
         self._idempotency = Idempotency(keyring, keyring.hasher("idempotency"))
         self._verifiers = verifiers or Verifiers()
@@ -109,7 +94,7 @@ class Vault:
             async def change() -> KeyRecord:
                 found = await self._store.find(tx, holder, namespace, name)
                 live = found is not None and not found[0].gone(now_us())
-                _check_precondition(precondition, found[0].rev if found is not None and live else None)
+                check_precondition(precondition, found[0].rev if found is not None and live else None)
                 if found is None:
                     record = await self._store.create(tx, holder, namespace, name, new)
                 else:
@@ -323,7 +308,7 @@ class Vault:
                 found, now = await self._store.find(tx, holder, namespace, name), now_us()
                 if found is None or found[0].gone(now):
                     raise not_found(name, owner)
-                _check_precondition(precondition, found[0].rev)
+                check_precondition(precondition, found[0].rev)
                 record = await self._store.mark(tx, holder, found, deleted_at=now)
                 await self._verifiers.value_changed(tx, holder, namespace, name, b"")
                 await bump(tx)
@@ -396,11 +381,3 @@ class Vault:
         while await self._database.write(self._idempotency.forget_old, ServerWork.PURGE):
             pass
         return removed
-
-
-def _check_precondition(precondition: Precondition, rev: int | None) -> None:
-    if precondition.present is False and rev is not None:
-        raise KeyExists("There is a key of this name already.", details={"rev": rev})
-    missing = rev is None and (precondition.present is True or precondition.revisions is not None)
-    if missing or (precondition.revisions is not None and rev not in precondition.revisions):
-        raise RevisionConflict("The key is not at the revision that If-Match names.", details={"rev": rev})

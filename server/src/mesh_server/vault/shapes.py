@@ -13,9 +13,10 @@ from mesh_protocol.messages import ID_BYTES, from_text
 from mesh_server.asgi import Parameter, Request
 from mesh_server.errors import InvalidRequest
 from mesh_server.ids import microseconds, moment
+from mesh_server.vault.checks import ANYHOW, Precondition
 from mesh_server.vault.idempotency import Once
 from mesh_server.vault.models import KeyRecord, NewValue, VersionRecord
-from mesh_server.vault.service import ANYHOW, MAX_PAGE, Precondition
+from mesh_server.vault.service import MAX_PAGE
 
 Moment = Annotated[datetime, msgspec.Meta(tz=True)]
 PageSize = Annotated[int, msgspec.Meta(ge=1, le=MAX_PAGE)]
