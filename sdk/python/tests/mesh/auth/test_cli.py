@@ -10,6 +10,8 @@ from pathlib import Path
 
 import pytest
 
+from mesh.keys import cache
+
 COMMAND = [sys.executable, "-c", "from mesh.cli.mesh_auth import main; main()"]
 
 
@@ -85,6 +87,17 @@ def test_a_logout_works_without_the_issuer(run, issuer, logged_in, store):
     assert done.returncode == 0
     assert "could not be told" in done.stderr
     assert not store.exists()
+
+
+def test_a_logout_takes_the_cached_keys_of_its_server_along(run, issuer, logged_in, folder):
+    logged_in()
+    mine, other = (cache.folder_of(folder, url) for url in (issuer.url, "https://other.example.com"))
+    for place in (mine, other):
+        place.mkdir(parents=True)
+        (place / "a.key").write_bytes(b"sealed")
+    assert run("logout").returncode == 0
+    assert not mine.exists()
+    assert other.exists()
 
 
 def test_a_logout_works_where_the_login_is_damaged(run, logged_in, store):
