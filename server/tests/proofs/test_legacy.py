@@ -6,7 +6,7 @@ from structlog.testing import capture_logs
 from mesh_server.errors import MeshError
 from mesh_server.proofs import legacy
 
-from ..conftest import open_mesh
+from ..conftest import caller, open_mesh
 from .old_clients import ClientB, ClientS, digest
 
 COMMITMENT = "ab" * 32
@@ -265,11 +265,13 @@ async def test_successes_count_nothing(b):
 # --- who may, and what is told ---
 
 
-async def test_another_account_s_commitments_are_not_there(mesh, me, b, s):
+@pytest.mark.parametrize("tenant", ["default", "elsewhere"])
+async def test_another_account_s_commitments_are_not_there(mesh, me, b, s, tenant):
     await in_vault(mesh, "k", "v")
     await b.store("k", "v")
     await s.store("k", "v")
-    eve = await mesh.user("eve")
+    account = await mesh.services.accounts.ensure_user(tenant, "eve")
+    eve = caller(mesh.app, await mesh.services.accounts.create_token(account, name="test"))
     for client, name in ((ClientB(eve, me), "k"), (ClientS(eve, me), "k")):
         assert (await client.prove(name, "v")).status == 404
         assert await client.told(client.full(name) if isinstance(client, ClientS) else name) is None
@@ -342,7 +344,9 @@ async def test_what_is_no_commitment_is_not_kept(b, commitment):
     assert (await b.prove("k", "v")).status == 404
 
 
-@pytest.mark.parametrize("change", [{"userId": ""}, {"keyName": ""}, {"keyName": "a\0"}, {"userId": "u" * 257}, {"keyName": "k" * 514}])  # fmt: skip
+@pytest.mark.parametrize(
+    "change", [{"userId": ""}, {"keyName": ""}, {"keyName": "a\0"}, {"userId": "u" * 257}, {"keyName": "k" * 514}]
+)
 async def test_a_name_out_of_its_limits_is_refused(mesh, change):
     names = {"userId": "u", "keyName": "k", **change}
     for path, more in (("storeKeyZKP", {"commitment": COMMITMENT}), ("verifyProof", {"proof": "", "challenge": ""})):
