@@ -90,6 +90,16 @@ async def test_a_value_that_changed_in_the_vault_ends_client_s_commitment(mesh, 
     assert await s.verify("k", "new") is False
 
 
+async def test_the_value_of_the_vault_is_no_yes_for_a_commitment_to_another_one(mesh, s):
+    await in_vault(mesh, "k", "new")
+    await s.store("k", "old")
+    full = s.full("k")
+    nullifier = digest(full, ":", "new")
+    challenge = (await s.ask(full)).json["challenge"]
+    proof = digest(nullifier, challenge, digest("new", ":", nullifier))
+    assert (await s.send(full, proof=proof, challenge=challenge)).json["verified"] is False
+
+
 async def test_another_user_id_is_a_namespace_of_one_s_own(mesh):
     s, b = ClientS(mesh.call, "team"), ClientB(mesh.call, "team")
     await in_vault(mesh, "k", "mine")
