@@ -1,10 +1,11 @@
 """The old scheme, where it is on: both published clients are told the truth, and nobody else a yes."""
 
+import asyncio
+
 import pytest
 from structlog.testing import capture_logs
 
 from mesh_server.errors import MeshError
-from mesh_server.proofs import legacy
 
 from ..conftest import caller, open_mesh
 from .old_clients import ClientB, ClientS, digest
@@ -384,7 +385,6 @@ async def test_a_proof_that_is_none_is_a_wrong_one(b, proof):
     assert (await b.send("k", proof=proof, nullifier=proof, challenge=challenge)).json["verified"] is False
 
 
-def test_whoever_starts_the_server_is_warned_in_the_log():
-    with capture_logs() as logged:
-        legacy.warn()
-    assert [(line["log_level"], "MESH_LEGACY_ZKP" in line["event"]) for line in logged] == [("warning", True)]
+async def test_two_first_commitments_at_once_are_both_answered(b):
+    answers = await asyncio.gather(*(b.keep("k", f"{number:02x}" * 32) for number in range(16)))
+    assert {answer.status for answer in answers} == {200}
