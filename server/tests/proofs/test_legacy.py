@@ -1,12 +1,13 @@
 """The old scheme, where it is on: both published clients are told the truth, and nobody else a yes."""
 
+import asyncio
+
 import pytest
 from structlog.testing import capture_logs
 
 from mesh_server.errors import MeshError
-from mesh_server.proofs import legacy
 
-from ..conftest import open_mesh
+from ..conftest import caller, open_mesh
 from .old_clients import ClientB, ClientS, digest
 
 COMMITMENT = "ab" * 32
@@ -88,6 +89,16 @@ async def test_a_value_that_changed_in_the_vault_ends_client_s_commitment(mesh, 
     assert await s.verify("k", "new") is True
     await mesh.call("DELETE", "/api/v1/keys/k")
     assert await s.verify("k", "new") is False
+
+
+async def test_the_value_of_the_vault_is_no_yes_for_a_commitment_to_another_one(mesh, s):
+    await in_vault(mesh, "k", "new")
+    await s.store("k", "old")
+    full = s.full("k")
+    nullifier = digest(full, ":", "new")
+    challenge = (await s.ask(full)).json["challenge"]
+    proof = digest(nullifier, challenge, digest("new", ":", nullifier))
+    assert (await s.send(full, proof=proof, challenge=challenge)).json["verified"] is False
 
 
 async def test_another_user_id_is_a_namespace_of_one_s_own(mesh):
@@ -265,11 +276,13 @@ async def test_successes_count_nothing(b):
 # --- who may, and what is told ---
 
 
-async def test_another_account_s_commitments_are_not_there(mesh, me, b, s):
+@pytest.mark.parametrize("tenant", ["default", "elsewhere"])
+async def test_another_account_s_commitments_are_not_there(mesh, me, b, s, tenant):
     await in_vault(mesh, "k", "v")
     await b.store("k", "v")
     await s.store("k", "v")
-    eve = await mesh.user("eve")
+    account = await mesh.services.accounts.ensure_user(tenant, "eve")
+    eve = caller(mesh.app, await mesh.services.accounts.create_token(account, name="test"))
     for client, name in ((ClientB(eve, me), "k"), (ClientS(eve, me), "k")):
         assert (await client.prove(name, "v")).status == 404
         assert await client.told(client.full(name) if isinstance(client, ClientS) else name) is None
@@ -342,7 +355,9 @@ async def test_what_is_no_commitment_is_not_kept(b, commitment):
     assert (await b.prove("k", "v")).status == 404
 
 
-@pytest.mark.parametrize("change", [{"userId": ""}, {"keyName": ""}, {"keyName": "a\0"}, {"userId": "u" * 257}, {"keyName": "k" * 514}])  # fmt: skip
+@pytest.mark.parametrize(
+    "change", [{"userId": ""}, {"keyName": ""}, {"keyName": "a\0"}, {"userId": "u" * 257}, {"keyName": "k" * 514}]
+)
 async def test_a_name_out_of_its_limits_is_refused(mesh, change):
     names = {"userId": "u", "keyName": "k", **change}
     for path, more in (("storeKeyZKP", {"commitment": COMMITMENT}), ("verifyProof", {"proof": "", "challenge": ""})):
@@ -370,7 +385,6 @@ async def test_a_proof_that_is_none_is_a_wrong_one(b, proof):
     assert (await b.send("k", proof=proof, nullifier=proof, challenge=challenge)).json["verified"] is False
 
 
-def test_whoever_starts_the_server_is_warned_in_the_log():
-    with capture_logs() as logged:
-        legacy.warn()
-    assert [(line["log_level"], "MESH_LEGACY_ZKP" in line["event"]) for line in logged] == [("warning", True)]
+async def test_two_first_commitments_at_once_are_both_answered(b):
+    answers = await asyncio.gather(*(b.keep("k", f"{number:02x}" * 32) for number in range(16)))
+    assert {answer.status for answer in answers} == {200}

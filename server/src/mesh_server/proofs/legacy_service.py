@@ -123,7 +123,8 @@ class LegacyProofs:
 
         Args:
             principal: who is calling.
-            user_id, key_name: what the commitment was stored under.
+            user_id: whose key it is said to be.
+            key_name: what the commitment was stored under.
             challenge: that is answered.
             made: the proof.
             nullifier: N, of clients that send it; looked at only for names whose commitment is never told.
