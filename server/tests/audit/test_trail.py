@@ -1,5 +1,6 @@
 """The trail: everything that matters is in it, with who did it, and without a secret."""
 
+import asyncio
 import json
 
 import pytest
@@ -29,6 +30,14 @@ async def test_every_change_and_read_of_a_key_is_told_newest_first(mesh):
         *("key.restored", "key.deleted", "version.destroyed", "key.rolled-back", "key.read"),
         *("key.stored", "key.stored"),
     ]
+
+
+async def test_many_who_write_at_once_are_all_answered_and_told(mesh):
+    """Each moves the head of the same chain: they must wait for each other, not lose against each other."""
+    for _ in range(3):
+        asked = [mesh.call("PUT", f"/api/v1/keys/k{n}", {"value": "x"}) for n in range(64)]
+        assert {answer.status for answer in await asyncio.gather(*asked)} <= {200, 201}
+    assert len(await actions(mesh.call, "?action=key.stored&limit=200")) == 192
 
 
 async def test_an_event_says_who_did_it_in_which_request_and_no_value(mesh):

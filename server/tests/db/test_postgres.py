@@ -350,3 +350,19 @@ async def test_statements_need_not_stay_prepared(database_url):
     await asyncio.gather(*(database.write(add(number), US) for number in range(20)))
     assert await database.read(everything, US) == list(range(20))
     await database.close()
+
+
+async def test_one_process_writes_one_transaction_at_a_time_and_runs_no_unit_twice(database):
+    """All units of a process move the head of its audit chain: side by side they would lose against each other."""
+    inside = peak = runs = 0
+
+    async def move_the_head(tx):
+        nonlocal inside, peak, runs
+        inside, runs = inside + 1, runs + 1
+        peak = max(peak, inside)
+        await tx.execute(update(notes).where(notes.c.id == 1).values(text="moved"))
+        inside -= 1
+
+    await database.write(add(1), US)
+    await asyncio.gather(*(database.write(move_the_head, US) for _ in range(300)))
+    assert (peak, runs) == (1, 300)

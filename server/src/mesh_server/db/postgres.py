@@ -29,6 +29,9 @@ ROLLBACK_S = 2.0
 IDLE_S = 300.0
 #: Times that a read is run when its connection turns out to be gone: once for each stale connection would be too many.
 READ_TRIES = 3
+#: Transactions of one process that write at once. Nearly every one adds to the process's audit chain, whose head two
+#: can't move at once: with more, all but one are run again and again until they give up (docs/adr/0040).
+WRITERS = 1
 
 _BEGIN_READ = "BEGIN ISOLATION LEVEL REPEATABLE READ READ ONLY"
 
@@ -133,8 +136,7 @@ class PostgresDatabase(Database):
         """
         revision = await postgres_schema.check(url)
         pool = await Pool.open(url, connections)
-        # Half of the connections write: the others are left to readers, whom a queue of writes must not shut out.
-        return cls(pool, revision, max(1, connections // 2))
+        return cls(pool, revision, WRITERS)
 
     async def read(self, work: Work[T], on_behalf_of: Scope) -> T:
         """Run a unit of work that only reads, on one snapshot; as `Database.read`."""
