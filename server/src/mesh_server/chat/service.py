@@ -11,7 +11,9 @@ from typing import TypeVar
 import msgspec
 
 from mesh_server.accounts.models import Principal
+from mesh_server.billing.service import Billing
 from mesh_server.chat import tokens
+from mesh_server.chat.accounting import Accounting
 from mesh_server.chat.answers import AnswerStream
 from mesh_server.chat.attempts import Attempts
 from mesh_server.chat.catalog.models import Model
@@ -58,6 +60,7 @@ class Chat:
     Args:
         settings: what is configured.
         vault: where the callers' keys are.
+        billing: usage and budgets.
 
     Attributes:
         key_tests: tests the callers' keys with the same providers.
@@ -66,13 +69,14 @@ class Chat:
         StartupError: if the operator's prices can't be read.
     """
 
-    def __init__(self, settings: ChatSettings, vault: Vault) -> None:
+    def __init__(self, settings: ChatSettings, vault: Vault, billing: Billing) -> None:
         self._settings = settings
         self._pool = Pool()
         self._calls = Calls(self._pool)
         self._providers = Providers(settings, vault, self._calls)
         self._attempts = Attempts()
         self._prices = PriceList(settings.prices_file)
+        self._accounting = Accounting(billing, self._prices)
         self.key_tests = KeyTests(settings.providers, vault, self._calls.models)
 
     def local_model(self) -> str | None:
