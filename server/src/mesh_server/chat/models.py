@@ -1,5 +1,6 @@
 """Plain records of chat: who answers, and with which key."""
 
+from collections.abc import Awaitable, Callable
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -87,7 +88,7 @@ class LocalSettings:
     log_file: Path
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@dataclass(slots=True, kw_only=True)
 class Target:
     """Where one call goes. `repr` does not show the key.
 
@@ -105,6 +106,7 @@ class Target:
         abilities: what is known of the model.
         substituted: the model is another than the one that was asked for.
         within_s: seconds that the caller gives the call; None for no limit of its own.
+        held: ends what is held for the call; None where nothing is.
     """
 
     provider: str
@@ -120,6 +122,7 @@ class Target:
     abilities: Abilities = UNKNOWN
     substituted: bool = False
     within_s: float | None = None
+    held: Callable[[], Awaitable[None]] | None = field(default=None, repr=False)
 
     @property
     def price_address(self) -> str:
@@ -130,3 +133,8 @@ class Target:
     def shared_key(self) -> bool:
         """Whether the call is made with the server's own key, which many accounts share."""
         return self.api_key is not None and self.key_name is None and self.provider != LOCAL
+
+    async def release(self) -> None:
+        """End what is held for the call, which is over."""
+        if self.held is not None:
+            await self.held()
