@@ -26,6 +26,10 @@ class Lease:
         self._made = False
         self.id = uuid7()
 
+    def current(self) -> str:
+        """Return the id as it is now."""
+        return self.id
+
     async def hold(self, tx: Transaction) -> None:
         """Make sure in a transaction that the row is there: what is taken under it must be found by others."""
         if self._made:

@@ -5,8 +5,9 @@ asked, and the answer is written in the transaction of the call's usage. So what
 either the answer, or that nobody knows what became of the first: it is never made twice.
 """
 
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Coroutine
 from dataclasses import dataclass
+from typing import Any
 
 import msgspec
 from sqlalchemy import bindparam, insert, select, update
@@ -15,7 +16,8 @@ from sqlalchemy.sql.expression import delete
 from mesh_server.accounts.models import Principal
 from mesh_server.audit.chain import KeyedHash
 from mesh_server.db.engine import Database
-from mesh_server.db.schema import Transaction
+from mesh_server.db.schema import Row, Transaction
+from mesh_server.db.scope import ServerWork
 from mesh_server.errors import IdempotencyMismatch, OutcomeUnknown
 from mesh_server.ids import now_us
 from mesh_server.vault import crypto
@@ -167,7 +169,7 @@ class StoredAnswers:
 
         return await self._database.write(work, principal)
 
-    def finish(self, ticket: Ticket, answer: StoredAnswer) -> Callable[[Transaction], Awaitable[None]]:
+    def finish(self, ticket: Ticket, answer: StoredAnswer) -> Callable[[Transaction], Coroutine[Any, Any, None]]:
         """Return what writes an answer in a transaction of the caller's; one that is too large is not kept."""
 
         async def work(tx: Transaction) -> None:
@@ -198,14 +200,18 @@ class StoredAnswers:
 
         await self._database.write(work, principal)
 
-    async def forget_old(self, tx: Transaction) -> int:
-        """Remove some answers whose time has passed; return how many."""
+    async def purge(self) -> None:
+        """Remove the answers whose time has passed."""
+        while await self._database.write(self._forget_old, ServerWork.PURGE):
+            pass
+
+    async def _forget_old(self, tx: Transaction) -> int:
         rows = await tx.all(_OLD, now_=now_us(), limit_=_FORGET_STEP)
         for tenant_id, account_id, key_hash in rows:
             await tx.execute(_DROP, tenant_=tenant_id, account_=account_id, key_hash_=key_hash)
         return len(rows)
 
-    async def _found(self, tx: Transaction, ticket: Ticket, row: tuple) -> StoredAnswer | Running:  # type: ignore[type-arg]
+    async def _found(self, tx: Transaction, ticket: Ticket, row: Row) -> StoredAnswer | Running:
         fingerprint, holder, tenant_key_id, answer, created_at, _ = row
         if not equal(fingerprint, ticket.fingerprint):
             raise IdempotencyMismatch("This `Idempotency-Key` was used for another request.")
