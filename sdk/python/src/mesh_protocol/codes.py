@@ -30,11 +30,13 @@ _NOT_FOUND = "not_found_error"
 _CONFLICT = "conflict_error"
 _RATE = "rate_limit_error"
 _UPSTREAM = "upstream_error"
+_BILLING = "billing_error"
 _SERVER = "server_error"
 _CLIENT = "client_error"
 
 _RENEW = "Ask the server's operator for a token, or on your own machine run `mesh-server dev` again."
 _LOGIN = "Log in again: `mesh-auth`."
+_RAISE = "The operator can raise the limit."
 
 CODES: dict[str, Code] = {
     # The request itself
@@ -211,6 +213,10 @@ CODES: dict[str, Code] = {
         ),
         retryable=True,
     ),
+    # Budgets, and chats that are asked for again
+    "budget_exceeded": Code(402, _BILLING, ("See what is left, and when it resets: `mesh budget`.", _RAISE)),
+    "quota_exceeded": Code(429, _RATE, ("Wait as long as Retry-After says; see `mesh budget`.", _RAISE), retryable=True),
+    "request_in_progress": Code(409, _CONFLICT, ("Ask again with the same `Idempotency-Key`: it gets the answer.",)),
     # The server
     "deadline_exceeded": Code(504, _SERVER, ("Give the call more time.",), retryable=True),
     "database_unavailable": Code(
@@ -222,7 +228,10 @@ CODES: dict[str, Code] = {
     "outcome_unknown": Code(
         409,
         _CONFLICT,
-        ("Look whether the change is there before you ask for it again; it may have been made.",),
+        (
+            "Look whether the change is there before you ask for it again; it may have been made.",
+            "A chat may have been paid for: to ask anew, use a new `Idempotency-Key`.",
+        ),
     ),
     "storage_read_only": Code(
         503, _SERVER, ("The operator must make the data folder writable or free some space.",), retryable=True
@@ -337,7 +346,11 @@ CODES: dict[str, Code] = {
     "stream_truncated": Code(
         None,
         _CLIENT,
-        ("The answer is not complete: ask again.", "Check the server's log by the request id."),
+        (
+            "The answer is not complete: ask again.",
+            "What came of it is paid for: `mesh usage` counts it.",
+            "Check the server's log by the request id.",
+        ),
         retryable=True,
     ),
     "output_invalid": Code(
