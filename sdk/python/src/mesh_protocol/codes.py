@@ -215,7 +215,9 @@ CODES: dict[str, Code] = {
     ),
     # Budgets, and chats that are asked for again
     "budget_exceeded": Code(402, _BILLING, ("See what is left, and when it resets: `mesh budget`.", _RAISE)),
-    "quota_exceeded": Code(429, _RATE, ("Wait as long as Retry-After says; see `mesh budget`.", _RAISE), retryable=True),
+    "quota_exceeded": Code(
+        429, _RATE, ("Wait as long as Retry-After says; see `mesh budget`.", _RAISE), retryable=True
+    ),
     "request_in_progress": Code(409, _CONFLICT, ("Ask again with the same `Idempotency-Key`: it gets the answer.",)),
     # The server
     "deadline_exceeded": Code(504, _SERVER, ("Give the call more time.",), retryable=True),
