@@ -53,6 +53,13 @@ def _names(_ctx: click.Context, _param: click.Parameter, value: str) -> list[str
     return list(dict.fromkeys(names))
 
 
+def _next_name(_ctx: click.Context, _param: click.Parameter, incomplete: str) -> list[str]:
+    """Return what a shell offers: the names that are not there yet, after those that are."""
+    before, comma, begun = incomplete.rpartition(",")
+    given = before.split(",")
+    return [f"{before}{comma}{name}" for name in DIMENSIONS if name.startswith(begun) and name not in given]
+
+
 @click.command()
 @click.option("--since", metavar="WHEN", callback=_when, help="From when; default: the last 30 days.")
 @click.option("--until", metavar="WHEN", callback=_when, help="To when, itself not counted; default: now.")
@@ -62,6 +69,7 @@ def _names(_ctx: click.Context, _param: click.Parameter, value: str) -> list[str
     default="model",
     show_default=True,
     callback=_names,
+    shell_complete=_next_name,
     help=f"What the rows are by: {', '.join(DIMENSIONS)}; several with commas.",
 )
 @click.option("--csv", "as_csv", is_flag=True, help="For spreadsheets, on stdout, with every counter.")
