@@ -21,6 +21,10 @@ from mesh_server.accounts.service import Accounts
 from mesh_server.accounts.trail_routes import TrailRoutes
 from mesh_server.asgi import Endpoint
 from mesh_server.audit.service import Audit
+from mesh_server.billing import routes as billing_routes
+from mesh_server.billing.budgets import Budgets
+from mesh_server.billing.service import Billing
+from mesh_server.billing.usage import Usage
 from mesh_server.chat import key_test_routes
 from mesh_server.chat import routes as chat_routes
 from mesh_server.chat.service import Chat
@@ -52,8 +56,11 @@ _log = structlog.get_logger("mesh.app")
 class Background:
     """What runs beside the requests: forgetting what was taken away, signing the audit trail, and removing for good."""
 
-    def __init__(self, changes: Changes, keyring: Keyring, audit: Audit, vault: Vault, proofs: Proofs) -> None:
+    def __init__(
+        self, changes: Changes, keyring: Keyring, audit: Audit, vault: Vault, proofs: Proofs, billing: Billing
+    ) -> None:
         self.changes = changes
+        self._billing = billing
         self._keyring = keyring
         self._audit = audit
         self._vault = vault
@@ -64,6 +71,7 @@ class Background:
         """Begin."""
         await self.changes.start()
         await self._audit.start()
+        await self._billing.start()
         self._tasks = [asyncio.create_task(work()) for work in (self._purge_forever, self._watch_master_key)]
 
     async def stop(self) -> None:
@@ -74,6 +82,7 @@ class Background:
             with contextlib.suppress(asyncio.CancelledError):
                 await task
         self._tasks = []
+        await self._billing.stop()
         await self._audit.stop()
 
     async def _watch_master_key(self) -> None:
@@ -108,6 +117,7 @@ class Services:
     exchange: Exchange
     proofs: Proofs
     vault: Vault
+    billing: Billing
     chat: Chat
     background: Background
 
@@ -132,15 +142,19 @@ class Services:
             proofs = Proofs(database, roots, settings.server_id, settings.zkp_rates, audit)
             verifiers = Verifiers(proofs.value_changed, proofs.provable)
             vault = Vault(database, keyring, audit, settings.vault, verifiers)
-            chat = Chat(settings.chat, vault)
-            background = Background(Changes(database), keyring, audit, vault, proofs)
+            billing = Billing(database)
+            chat = Chat(settings.chat, vault, billing)
+            background = Background(Changes(database), keyring, audit, vault, proofs, billing)
             background.changes.on_change(accounts.forget)
             background.changes.on_change(acting.forget)
             background.changes.on_change(vault.forget)
+            background.changes.on_change(billing.forget)
         except BaseException:
             await database.close()
             raise
-        return cls(settings, database, keyring, audit, accounts, acting, exchange, proofs, vault, chat, background)
+        return cls(
+            settings, database, keyring, audit, accounts, acting, exchange, proofs, vault, billing, chat, background
+        )
 
     async def close(self) -> None:
         """Stop the local model, then close the database: what was begun is finished."""
@@ -165,6 +179,7 @@ class Services:
             *proof_routes.endpoints(self.proofs, self.keyring.hasher("proof-addresses")),
             *self._old_scheme(),
             *chat_routes.endpoints(self.chat),
+            *billing_routes.endpoints(Usage(self.database), Budgets(self.database)),
             *key_test_routes.endpoints(self.chat.key_tests),
             *beside,
         ]

@@ -66,8 +66,13 @@ class Bytes:
                 await writer.wait_closed()
 
 
-def exchange(direct, server, body=b"{}", idle_s=2.0, within_s=None, **headers):
-    return direct.request("POST", server.url, headers=headers, body=body, idle_s=idle_s, within_s=within_s)
+@contextlib.asynccontextmanager
+async def exchange(direct, server, body=b"{}", idle_s=2.0, within_s=None, **headers):
+    answer = await direct.request("POST", server.url, headers=headers, body=body, idle_s=idle_s, within_s=within_s)
+    try:
+        yield answer
+    finally:
+        await answer.close()
 
 
 async def ask(direct, server, **arguments):

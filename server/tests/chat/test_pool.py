@@ -39,8 +39,11 @@ async def opened(**arguments):
 
 
 async def ask(pool, url, **arguments):
-    async with pool.request("POST", url, headers={"x-api-key": "k"}, body=b"{}", **arguments) as answer:
+    answer = await pool.request("POST", url, headers={"x-api-key": "k"}, body=b"{}", **arguments)
+    try:
         return answer.status, answer.headers("x-ratelimit-", "anthropic-"), await answer.read()
+    finally:
+        await answer.close()
 
 
 async def drops(writer):

@@ -61,10 +61,13 @@ class FakeBilling:
 
     def usage(self, query: Mapping[str, str]) -> dict[str, Any]:
         """Return what was spent, as GET /api/v1/usage does."""
-        until = _moment(query.get("until")) or datetime.now(UTC)
+        midnight = datetime.now(UTC).replace(hour=0, minute=0, second=0, microsecond=0)
+        until = _moment(query.get("until")) or midnight + timedelta(days=1)
         since = _moment(query.get("since")) or until - timedelta(days=30)
-        by = query.get("by", "day,provider,model").split(",")
-        within = [row for row in self._rows if f"{since:%Y-%m-%d}" <= row["day"] <= f"{until:%Y-%m-%d}"]
+        asked = query.get("by", "day,provider,model").split(",")
+        by = [name for name in DIMENSIONS if name in asked]
+        last = until - timedelta(microseconds=1)
+        within = [row for row in self._rows if f"{since:%Y-%m-%d}" <= row["day"] <= f"{last:%Y-%m-%d}"]
         groups: dict[tuple[Any, ...], list[dict[str, Any]]] = {}
         for row in within:
             groups.setdefault(tuple(row[name] for name in by), []).append(row)

@@ -176,7 +176,6 @@ _BY_TYPE: dict[str, type[MeshError]] = {
     "not_found_error": NotFoundError,
     "conflict_error": ConflictError,
     "rate_limit_error": RateLimited,
-    "billing_error": BudgetExceeded,
     "upstream_error": ProviderError,
     "server_error": ServerError,
 }

@@ -30,13 +30,11 @@ _NOT_FOUND = "not_found_error"
 _CONFLICT = "conflict_error"
 _RATE = "rate_limit_error"
 _UPSTREAM = "upstream_error"
-_BILLING = "billing_error"
 _SERVER = "server_error"
 _CLIENT = "client_error"
 
 _RENEW = "Ask the server's operator for a token, or on your own machine run `mesh-server dev` again."
 _LOGIN = "Log in again: `mesh-auth`."
-_RAISE = "The operator can raise the limit."
 
 CODES: dict[str, Code] = {
     # The request itself
@@ -213,18 +211,40 @@ CODES: dict[str, Code] = {
         ),
         retryable=True,
     ),
-    # Budgets, and chats that are asked for again
-    "budget_exceeded": Code(402, _BILLING, ("See what is left, and when it resets: `mesh budget`.", _RAISE)),
-    "quota_exceeded": Code(
-        429, _RATE, ("Wait as long as Retry-After says; see `mesh budget`.", _RAISE), retryable=True
-    ),
-    "request_in_progress": Code(409, _CONFLICT, ("Ask again with the same `Idempotency-Key`: it gets the answer.",)),
     # The server
     "deadline_exceeded": Code(504, _SERVER, ("Give the call more time.",), retryable=True),
     "database_unavailable": Code(
         503,
         _SERVER,
         ("Try again shortly; the operator finds the cause with `mesh-server doctor`.",),
+        retryable=True,
+    ),
+    # Limits
+    "budget_exceeded": Code(
+        402,
+        _RATE,
+        (
+            "`mesh usage` shows what was spent; `mesh budget` shows the limits and when they start anew.",
+            "A smaller `max_tokens` or a cheaper model may fit into what is left.",
+            "Who made the limit can raise it: `mesh-server budget set`.",
+        ),
+    ),
+    "quota_exceeded": Code(
+        429,
+        _RATE,
+        ("Wait as long as Retry-After says, then try again.", "`mesh budget` shows the limits."),
+        retryable=True,
+    ),
+    "price_unknown": Code(
+        400,
+        _INVALID,
+        ("Name a model with a known price.", "The operator can give it one in MESH_PRICES_FILE."),
+    ),
+    "budget_not_found": Code(404, _NOT_FOUND, ("List the limits to see their ids: GET /api/v1/budget.",)),
+    "request_in_progress": Code(
+        409,
+        _CONFLICT,
+        ("Send the same request with the same `Idempotency-Key` again, to get its answer when it is there.",),
         retryable=True,
     ),
     "outcome_unknown": Code(

@@ -59,10 +59,10 @@ def test_rows_are_bare_and_exact_in_a_pipe(call, fake):
 
 
 def test_rows_are_by_what_was_asked(call, fake):
-    fake.usage(day=ago(1), key="k\ty", model="a", cost_usd=1)
+    fake.usage(day=ago(1), key="k", model="a", cost_usd=1)
     fake.usage(day=ago(1), key=None, model="a")
     rows = call("usage", "--by", "key, day,key")[1].splitlines()
-    assert rows == [f"k\ty\t{ago(1)}\t1\t0\t0\t1.000000000", f"\t{ago(1)}\t1\t0\t0\t0.000000000"]
+    assert rows == [f"{ago(1)}\tk\t1\t0\t0\t1.000000000", f"{ago(1)}\t\t1\t0\t0\t0.000000000"]
 
 
 def test_json_is_the_whole_report(call, fake):
@@ -199,6 +199,11 @@ def test_more_rows_than_are_told_is_said(call, fake):
     body = {"success": True, "by": ["model"], "total": {"calls": 1}, "usage": [], "truncated": True}
     fake.reply(200, body)
     assert "more rows" in call("usage")[2]
+
+
+def test_a_name_in_a_pipe_is_as_it_is(call, fake):
+    fake.usage(model="a\tb", cost_usd=1)
+    assert call("usage")[1].startswith("a\tb\t1\t")
 
 
 def test_a_name_can_not_steer_the_terminal(call, fake):

@@ -8,13 +8,14 @@ not the request's own. Both only before the first byte of an answer.
 import asyncio
 import random
 import time
-from collections.abc import Awaitable, Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass
+from types import TracebackType
 from typing import TypeVar
 
 import structlog
 
+from mesh_server.chat.routing import Route
 from mesh_server.errors import (
     LocalModelFailed,
     MeshError,
@@ -36,7 +37,6 @@ _log = structlog.get_logger("mesh.chat")
 _MOST_NAMES = 1024
 
 T = TypeVar("T")
-H = TypeVar("H")
 
 #: Failures after which the next target of a route is asked: not the request's own.
 _OTHERS_MAY = (
@@ -85,38 +85,38 @@ class Breaker:
         self._open_until: dict[str, float] = {}
         self._probing: set[str] = set()
 
-    @contextmanager
-    def passing(self, name: str) -> Iterator[None]:
-        """Let one call to `name` pass, and learn from what becomes of it.
+    def passing(self, name: str) -> "_Passage":
+        """Return a context that lets one call to `name` pass, and learns from what becomes of it.
 
-        Raises:
-            ProviderUnavailable: if it is left alone now.
+        Entering it raises ProviderUnavailable if `name` is left alone now.
         """
+        return _Passage(self, name)
+
+    def enter(self, name: str) -> None:
+        """Let a call pass; see `passing`."""
         until = self._open_until.get(name)
-        if until is not None:
-            wait = until - time.monotonic()
-            if wait > 0 or name in self._probing:
-                raise ProviderUnavailable(
-                    f"{name} failed {self._patience.failures} times in a row and is left alone for a moment.",
-                    retry_after=max(wait, 1.0),
-                )
-            self._probing.add(name)
-        try:
-            yield
-        except _AGAINST_PROVIDER:
+        if until is None:
+            return
+        wait = until - time.monotonic()
+        if wait > 0 or name in self._probing:
+            raise ProviderUnavailable(
+                f"{name} failed {self._patience.failures} times in a row and is left alone for a moment.",
+                retry_after=max(wait, 1.0),
+            )
+        self._probing.add(name)
+
+    def leave(self, name: str, failure: BaseException | None) -> None:
+        """Learn from what became of a call that was let pass."""
+        if failure is None or isinstance(failure, _ANSWERS):
+            self._answered(name)
+        elif isinstance(failure, _AGAINST_PROVIDER):
             self._failed(name)
-            raise
-        except _ANSWERS:
-            self._answered(name)
-            raise
-        else:
-            self._answered(name)
-        finally:
-            self._probing.discard(name)
+        self._probing.discard(name)
 
     def _answered(self, name: str) -> None:
-        self._failures.pop(name, None)
-        if self._open_until.pop(name, None) is not None:
+        if self._failures:
+            self._failures.pop(name, None)
+        if self._open_until and self._open_until.pop(name, None) is not None:
             _log.info("a provider answers again", target=name)
 
     def _failed(self, name: str) -> None:
@@ -126,6 +126,24 @@ class Breaker:
         if count >= self._patience.failures:
             self._open_until[name] = time.monotonic() + self._patience.rest_s
             _log.warning("a provider failed repeatedly and is left alone", target=name, seconds=self._patience.rest_s)
+
+
+class _Passage:
+    """One call's way through the breaker."""
+
+    __slots__ = ("_breaker", "_name")
+
+    def __init__(self, breaker: Breaker, name: str) -> None:
+        self._breaker = breaker
+        self._name = name
+
+    def __enter__(self) -> None:
+        self._breaker.enter(self._name)
+
+    def __exit__(
+        self, kind: type[BaseException] | None, failure: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self._breaker.leave(self._name, failure)
 
 
 class Attempts:
@@ -140,14 +158,13 @@ class Attempts:
         self.breaker = Breaker(self.patience)
 
     async def first(
-        self, hops: list[H], call: Callable[[H], Awaitable[T]], *, name: Callable[[H], str], until: float | None
+        self, hops: Sequence[Route], call: Callable[[Route], Awaitable[T]], *, until: float | None
     ) -> tuple[T, list[str]]:
         """Return what the first target gives that succeeds, and the names of all that were tried.
 
         Args:
             hops: the targets in their order.
             call: makes one call, as far as the first byte of the answer.
-            name: of a target, as breaker and caller know it.
             until: the caller's deadline by the loop's clock; None without.
 
         Raises:
@@ -155,19 +172,19 @@ class Attempts:
         """
         tried: list[str] = []
         for number, hop in enumerate(hops):
-            tried.append(name(hop))
+            tried.append(hop.name)
             try:
-                return await self._same(hop, call, name(hop), until), tried
+                return await self._same(hop, call, until), tried
             except _OTHERS_MAY as failure:
                 if number == len(hops) - 1:
                     raise
-                _log.info("the next target is asked", failed=name(hop), code=failure.code)
+                _log.info("the next target is asked", failed=hop.name, code=failure.code)
         raise ValueError("a call needs a target")
 
-    async def _same(self, hop: H, call: Callable[[H], Awaitable[T]], name: str, until: float | None) -> T:
+    async def _same(self, hop: Route, call: Callable[[Route], Awaitable[T]], until: float | None) -> T:
         for attempt in range(1, self.patience.tries + 1):
             try:
-                with self.breaker.passing(name):
+                with self.breaker.passing(hop.name):
                     return await call(hop)
             except MeshError as failure:
                 wait = self._wait(failure, attempt)

@@ -1,5 +1,6 @@
 """Plain records of chat: who answers, and with which key."""
 
+from collections.abc import Awaitable, Callable
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -87,7 +88,7 @@ class LocalSettings:
     log_file: Path
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@dataclass(slots=True, kw_only=True)
 class Target:
     """Where one call goes. `repr` does not show the key.
 
@@ -97,12 +98,15 @@ class Target:
         base_url: its address.
         model: the provider's own name of the model.
         api_key: None where the provider asks for none.
-        key_name: under which name the caller keeps the key; None where it is the server's own.
+        key_name: under which name the key is kept; None where it is the server's own.
+        key_owner: the account that keeps it.
+        key_version: which version of it.
         official: as of the provider.
         responses: as of the provider.
         abilities: what is known of the model.
         substituted: the model is another than the one that was asked for.
         within_s: seconds that the caller gives the call; None for no limit of its own.
+        held: ends what is held for the call; None where nothing is.
     """
 
     provider: str
@@ -110,12 +114,15 @@ class Target:
     model: str
     api_key: str | None = field(repr=False)
     key_name: str | None
+    key_owner: str | None = None
+    key_version: int | None = None
     kind: str = "openai"
     official: bool = False
     responses: bool = False
     abilities: Abilities = UNKNOWN
     substituted: bool = False
     within_s: float | None = None
+    held: Callable[[], Awaitable[None]] | None = field(default=None, repr=False)
 
     @property
     def price_address(self) -> str:
@@ -126,3 +133,8 @@ class Target:
     def shared_key(self) -> bool:
         """Whether the call is made with the server's own key, which many accounts share."""
         return self.api_key is not None and self.key_name is None and self.provider != LOCAL
+
+    async def release(self) -> None:
+        """End what is held for the call, which is over."""
+        if self.held is not None:
+            await self.held()

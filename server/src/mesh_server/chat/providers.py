@@ -1,15 +1,15 @@
 """The providers of this server: which models they have, and with whose key a call goes to them."""
 
 import time
-from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
+from collections.abc import Sequence
+from contextlib import AsyncExitStack
 from datetime import UTC, datetime
 
 from mesh_server.accounts.models import Principal
 from mesh_server.chat.catalog.models import catalog
 from mesh_server.chat.formats.common import Abilities, ChatRequest
 from mesh_server.chat.models import LOCAL, ChatSettings, Provider, Target
-from mesh_server.chat.routing import Known, Route
+from mesh_server.chat.routing import Known, Route, routes
 from mesh_server.chat.upstream.calls import Calls
 from mesh_server.chat.upstream.local import LocalModels
 from mesh_server.errors import KeyNotFound, MeshError, ProviderKeyMissing, ProviderUnavailable
@@ -50,6 +50,11 @@ class Providers:
         today = datetime.now(UTC).date()
         return Known(tuple(self._by_name.values()), local, names, listed, self._settings.fallbacks, today)
 
+    async def routes(self, request: ChatRequest) -> Sequence[Route]:
+        """Return where a request may go; see `routing.routes`."""
+        strict = self._settings.strict_models if request.strict_models is None else request.strict_models
+        return routes(await self.known(), request.model, request.provider, strict=strict)
+
     async def usable(self, principal: Principal, known: Known) -> dict[str, list[str]]:
         """Return the models that a caller can use, by provider."""
         found = {}
@@ -59,28 +64,30 @@ class Providers:
                 found[name] = models
         return found
 
-    @asynccontextmanager
-    async def target(self, principal: Principal, request: ChatRequest, route: Route) -> AsyncIterator[Target]:
-        """Give address and key of a route, good for as long as the context lasts.
+    async def target(self, principal: Principal, request: ChatRequest, route: Route) -> Target:
+        """Return address and key of a route, good until the target is released.
 
         Raises:
             ModelNotInstalled, LocalModelFailed: of a model on this machine.
             KeyNotFound, ProviderKeyMissing: where there is no key for the call.
         """
         if route.provider == LOCAL and self.local is not None:
-            async with self.local.running(route.model) as (base_url, key):
-                abilities = Abilities(thinking="none", images=False)
-                yield Target(
-                    provider=LOCAL,
-                    base_url=base_url,
-                    model=route.model,
-                    api_key=key,
-                    key_name=None,
-                    abilities=abilities,
-                    within_s=_within(request),
-                )
-        else:
-            yield await self._remote(principal, request, route)
+            return await self._local(self.local, request, route)
+        return await self._remote(principal, request, route)
+
+    async def _local(self, models: LocalModels, request: ChatRequest, route: Route) -> Target:
+        stack = AsyncExitStack()
+        base_url, key = await stack.enter_async_context(models.running(route.model))
+        return Target(
+            provider=LOCAL,
+            base_url=base_url,
+            model=route.model,
+            api_key=key,
+            key_name=None,
+            abilities=Abilities(thinking="none", images=False),
+            within_s=_within(request),
+            held=stack.aclose,
+        )
 
     async def _remote(self, principal: Principal, request: ChatRequest, route: Route) -> Target:
         provider = self._by_name[route.provider]

@@ -1,8 +1,8 @@
 """HTTP endpoints of chat: Mesh chat, and the official surfaces of OpenAI and Anthropic."""
 
 import asyncio
-from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
+from collections.abc import Coroutine
+from typing import Any, TypeVar
 
 import msgspec
 
@@ -19,6 +19,7 @@ from mesh_server.asgi import (
     send_json,
 )
 from mesh_server.chat import documents
+from mesh_server.chat.answers import AnswerStream
 from mesh_server.chat.formats import requests, sse
 from mesh_server.chat.formats.common import ChatRequest
 from mesh_server.chat.service import Chat
@@ -34,6 +35,8 @@ from mesh_server.chat.surfaces import (
     outcome_headers,
 )
 from mesh_server.errors import DeadlineExceeded, MeshError, ModelNotFound, ProviderFailed
+
+T = TypeVar("T")
 
 #: Header by which a request says that it speaks Anthropic's format, where the path does not.
 ANTHROPIC_HEADER = b"anthropic-version"
@@ -97,8 +100,7 @@ class ChatRoutes:
         asked = requests.read_messages(await request.body(), _headers(request), counting=True)
 
         async def work() -> None:
-            async with _deadline(asked):
-                count, outcome = await self._chat.count(request.principal, asked)
+            count, outcome = await _in_time(asked, self._chat.count(request.principal, asked))
             headers = [*outcome_headers(outcome), _request_id(request)]
             await send_json(send, documents.TokenCount(count), headers=headers)
 
@@ -109,8 +111,7 @@ class ChatRoutes:
         asked = requests.read_embeddings(await request.body(), _headers(request))
 
         async def work() -> None:
-            async with _deadline(asked):
-                body, outcome = await self._chat.embed(request.principal, asked)
+            body, outcome = await _in_time(asked, self._chat.embed(request.principal, asked))
             await send_bytes(send, 200, body, [JSON, *outcome_headers(outcome)])
 
         await sse.while_connected(request, work())
@@ -145,8 +146,7 @@ class ChatRoutes:
     async def _complete(
         self, surface: Surface, request: Request, asked: ChatRequest, send: Send, headers: Headers
     ) -> None:
-        async with _deadline(asked):
-            body, outcome = await self._chat.complete(request.principal, asked)
+        body, outcome = await _in_time(asked, self._chat.complete(request.principal, asked))
         try:
             answer = surface.answer(body, outcome, request.request_id)
         except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
@@ -156,24 +156,29 @@ class ChatRoutes:
     async def _stream(
         self, surface: Surface, request: Request, asked: ChatRequest, send: Send, headers: Headers
     ) -> None:
-        sent = 0
-        begun = False
+        begun: list[AnswerStream] = []
         try:
-            async with _deadline(asked), self._chat.stream(request.principal, asked) as stream:
-                await sse.start(send, [*outcome_headers(stream.outcome), *headers])
-                begun = True
-                async for piece in stream.pieces():
-                    await sse.write(send, piece)
-                    sent += 1
+            await _in_time(asked, self._relay(request, asked, send, headers, begun))
         except MeshError as problem:
             if begun:
                 # A reader that waits for the stream's last event must see that it did not come, and why.
-                await sse.write(send, surface.failure(problem, request.request_id, sent))
+                await sse.write(send, surface.failure(problem, request.request_id, begun[0].events))
                 await sse.end(send)
             raise  # for the log; the guard sees whether the answer has begun
-        for piece in surface.last(stream.outcome, request.request_id):
-            await sse.write(send, piece)
-        await sse.end(send)
+        await sse.end(send, b"".join(surface.last(begun[0].outcome, request.request_id)))
+
+    async def _relay(
+        self, request: Request, asked: ChatRequest, send: Send, headers: Headers, begun: list[AnswerStream]
+    ) -> None:
+        """Send a stream as it comes; `begun` gets it once its answer has begun."""
+        stream = await self._chat.stream(request.principal, asked)
+        try:
+            await sse.start(send, [*outcome_headers(stream.outcome), *headers])
+            begun.append(stream)
+            while content := await stream.next():
+                await sse.write(send, content)
+        finally:
+            await stream.close()
 
     def endpoints(self) -> list[Endpoint]:
         """Return what this capability serves."""
@@ -263,12 +268,13 @@ def _request_id(request: Request) -> tuple[bytes, bytes]:
     return (b"request-id", request.request_id.encode())
 
 
-@asynccontextmanager
-async def _deadline(asked: ChatRequest) -> AsyncIterator[None]:
-    """End what is inside when the caller's own time is over."""
+async def _in_time(asked: ChatRequest, work: Coroutine[Any, Any, T]) -> T:
+    """Do the work, and end it when the caller's own time is over."""
+    if asked.timeout is None:
+        return await work
     try:
         async with asyncio.timeout(asked.timeout) as limit:
-            yield
+            return await work
     except TimeoutError:
         if not limit.expired():
             raise

@@ -5,6 +5,7 @@ import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import date
+from functools import cached_property
 
 from mesh_server.chat.catalog.models import Catalog, catalog
 from mesh_server.chat.models import LOCAL, Fallback, Provider
@@ -17,7 +18,7 @@ _NAMES = {
 }
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True)
 class Route:
     """Where a request goes, and what was done otherwise than asked.
 
@@ -32,6 +33,11 @@ class Route:
     model: str
     warnings: tuple[str, ...] = ()
     substituted: bool = False
+
+    @cached_property
+    def name(self) -> str:
+        """What breaker and caller call it."""
+        return f"{self.provider}/{self.model}"
 
 
 @dataclass(frozen=True, slots=True)

@@ -2,16 +2,18 @@
 
 import asyncio
 import time
-from collections.abc import AsyncIterator, Awaitable, Callable
-from contextlib import AsyncExitStack, asynccontextmanager
-from dataclasses import dataclass
+from collections.abc import Awaitable, Callable
+from dataclasses import dataclass, field
 from datetime import UTC, datetime
-from typing import TypeVar
+from functools import partial
+from typing import Any, TypeVar
 
 import msgspec
 
 from mesh_server.accounts.models import Principal
+from mesh_server.billing.service import Billing
 from mesh_server.chat import tokens
+from mesh_server.chat.accounting import Accounting
 from mesh_server.chat.answers import AnswerStream
 from mesh_server.chat.attempts import Attempts
 from mesh_server.chat.catalog.models import Model
@@ -21,7 +23,7 @@ from mesh_server.chat.formats.common import MESSAGES, ChatRequest, Format, Outco
 from mesh_server.chat.key_tests import KeyTests
 from mesh_server.chat.models import LOCAL, ChatSettings, Target
 from mesh_server.chat.providers import Providers
-from mesh_server.chat.routing import Known, Route, routes
+from mesh_server.chat.routing import Known, Route
 from mesh_server.chat.upstream import anthropic, openai
 from mesh_server.chat.upstream.calls import Calls, limits_of, usable_key
 from mesh_server.chat.upstream.meanings import failure_of
@@ -30,6 +32,8 @@ from mesh_server.errors import InvalidJSON, MeshError, ProviderFailed, ProviderR
 from mesh_server.vault.service import Vault
 
 T = TypeVar("T")
+
+_encoder = msgspec.json.Encoder()
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -52,12 +56,29 @@ class _Embeddings(msgspec.Struct):
     usage: _EmbeddingUsage | None = None
 
 
+@dataclass(slots=True)
+class _Call:
+    """One call to a provider: where it goes, with which members, and what is known of its answer."""
+
+    target: Target
+    way: bridge.Way
+    outcome: Outcome
+    url: str
+    headers: dict[str, str] = field(repr=False)
+    fields: dict[str, Any] = field(repr=False)
+
+    def body(self) -> bytes:
+        """Return the members as they are sent."""
+        return _encoder.encode(self.fields)
+
+
 class Chat:
     """Chat with every provider that is configured.
 
     Args:
         settings: what is configured.
         vault: where the callers' keys are.
+        billing: usage and budgets.
 
     Attributes:
         key_tests: tests the callers' keys with the same providers.
@@ -66,13 +87,14 @@ class Chat:
         StartupError: if the operator's prices can't be read.
     """
 
-    def __init__(self, settings: ChatSettings, vault: Vault) -> None:
+    def __init__(self, settings: ChatSettings, vault: Vault, billing: Billing) -> None:
         self._settings = settings
         self._pool = Pool()
         self._calls = Calls(self._pool)
         self._providers = Providers(settings, vault, self._calls)
         self._attempts = Attempts()
         self._prices = PriceList(settings.prices_file)
+        self._accounting = Accounting(billing, self._prices)
         self.key_tests = KeyTests(settings.providers, vault, self._calls.models)
 
     def local_model(self) -> str | None:
@@ -89,45 +111,16 @@ class Chat:
         Raises:
             MeshError: whatever stands in the way, from an unknown model to the provider's own failure.
         """
+        return await self._first(principal, request, self._complete)
 
-        async def call(route: Route) -> tuple[bytes, Outcome]:
-            async with self._providers.target(principal, request, route) as target:
-                way, outcome = _way(request, target), _outcome(route)
-                url, headers, body = _prepare(way, target, outcome)
-                content = await self._calls.complete(target, url, headers, body, outcome)
-                answer = _read(lambda: way.answer(content, outcome), target)
-                self._settle(target, outcome)
-                return answer, outcome
-
-        (answer, outcome), tried = await self._first(request, call)
-        outcome.route = tried
-        return answer, outcome
-
-    @asynccontextmanager
-    async def stream(self, principal: Principal, request: ChatRequest) -> AsyncIterator[AnswerStream]:
-        """Open the answer as a stream, with its first piece at hand; leaving the context cancels the call.
+    async def stream(self, principal: Principal, request: ChatRequest) -> AnswerStream:
+        """Return the answer as a stream, which has to be closed, with its first piece at hand.
 
         Raises:
             MeshError: whatever stands in the way before the first piece.
         """
-
-        async def call(route: Route) -> tuple[AnswerStream, AsyncExitStack]:
-            async with AsyncExitStack() as stack:
-                target = await stack.enter_async_context(self._providers.target(principal, request, route))
-                way, outcome = _way(request, target), _outcome(route)
-                url, headers, body = _prepare(way, target, outcome)
-                answer = await stack.enter_async_context(self._calls.stream(target, url, headers, body))
-                outcome.limits = limits_of(target, answer)
-                stream = AnswerStream(target, answer, way.relay(outcome), outcome)
-                stack.push_async_callback(stream.close)
-                stream.settle = lambda: self._settle(target, outcome)
-                await stream.begin()
-                return stream, stack.pop_all()
-
-        (stream, stack), tried = await self._first(request, call)
-        stream.outcome.route = tried
-        async with stack:
-            yield stream
+        stream, _ = await self._first(principal, request, self._stream)
+        return stream
 
     async def embed(self, principal: Principal, request: ChatRequest) -> tuple[bytes, Outcome]:
         """Return embeddings as their provider gave them, and what is known beside them.
@@ -135,24 +128,7 @@ class Chat:
         Raises:
             MeshError: as `complete`; UnsupportedFeature where the provider has none.
         """
-
-        async def call(route: Route) -> tuple[bytes, Outcome]:
-            async with self._providers.target(principal, request, route) as target:
-                if target.kind != "openai" or (route.provider == LOCAL and self._providers.local is not None):
-                    raise UnsupportedFeature(f"{route.provider} makes no embeddings; use a model that does.")
-                outcome = _outcome(route)
-                body = msgspec.json.encode({**request.fields, "model": target.model})
-                headers = openai.headers(usable_key(target))
-                content = await self._calls.complete(target, target.base_url + "/embeddings", headers, body, outcome)
-                found = _read(lambda: msgspec.json.decode(content, type=_Embeddings), target)
-                outcome.model, outcome.finished = found.model or outcome.model, True
-                outcome.usage = Usage(input=found.usage.prompt_tokens) if found.usage is not None else None
-                self._settle(target, outcome)
-                return content, outcome
-
-        (content, outcome), tried = await self._first(request, call)
-        outcome.route = tried
-        return content, outcome
+        return await self._first(principal, request, self._embed)
 
     async def count(self, principal: Principal, request: ChatRequest) -> tuple[int, Outcome]:
         """Return how many tokens a request of Anthropic's format has, by the provider's word where it gives one.
@@ -160,32 +136,7 @@ class Chat:
         Raises:
             MeshError: as `complete`.
         """
-
-        async def call(route: Route) -> tuple[int, Outcome]:
-            async with self._providers.target(principal, request, route) as target:
-                way, outcome = _way(request, target), _outcome(route)
-                if target.kind == "anthropic":
-                    url, headers, body = _prepare(way, target, outcome, counting=True)
-                elif target.responses:
-                    url, headers, body = _prepare(way, target, outcome, counting=True)
-                    url, body = f"{url}/input_tokens", _counted(body)
-                elif target.provider == LOCAL and self._providers.local is not None:
-                    # llama.cpp's own server counts in this format, by the template of its model
-                    url, headers = f"{target.base_url}/messages/count_tokens", openai.headers(usable_key(target))
-                    body = msgspec.json.encode({**request.fields, "model": target.model})
-                else:
-                    return _estimate(way, outcome), outcome
-                try:
-                    content = await self._calls.complete(target, url, headers, body, outcome)
-                except ProviderRejected as problem:
-                    if (problem.details or {}).get("status") not in tokens.NO_SUCH_ENDPOINT:
-                        raise
-                    return _estimate(way, outcome), outcome
-                return _read(lambda: msgspec.json.decode(content, type=tokens.Count), target).input_tokens, outcome
-
-        (count, outcome), tried = await self._first(request, call)
-        outcome.route = tried
-        return count, outcome
+        return await self._first(principal, request, self._count)
 
     async def models(self, principal: Principal) -> list[Entry]:
         """Return the models that the caller can use, with what is known of them."""
@@ -201,17 +152,121 @@ class Chat:
             await self._providers.local.close()
         await self._pool.close()
 
-    async def _first(self, request: ChatRequest, call: Callable[[Route], Awaitable[T]]) -> tuple[T, list[str]]:
-        known = await self._providers.known()
-        strict = self._settings.strict_models if request.strict_models is None else request.strict_models
-        hops = routes(known, request.model, request.provider, strict=strict)
+    async def _first(
+        self,
+        principal: Principal,
+        request: ChatRequest,
+        ask: Callable[[Principal, ChatRequest, Route], Awaitable[tuple[T, Outcome]]],
+    ) -> tuple[T, Outcome]:
+        """Return what the first target gives that succeeds."""
+        hops = await self._providers.routes(request)
         until = asyncio.get_running_loop().time() + request.timeout if request.timeout is not None else None
         try:
-            return await self._attempts.first(
-                hops, call, name=lambda route: f"{route.provider}/{route.model}", until=until
-            )
+            found, tried = await self._attempts.first(hops, partial(ask, principal, request), until=until)
         except RecursionError:  # what a surface leaves unread may be deeper than a translation can go
             raise InvalidJSON("The JSON body is nested too deeply.") from None
+        found[1].route = tried
+        return found
+
+    async def _complete(self, principal: Principal, request: ChatRequest, route: Route) -> tuple[bytes, Outcome]:
+        call = await self._begin(principal, request, route, _chat)
+        target, outcome = call.target, call.outcome
+        try:
+            content = await self._calls.complete(target, call.url, call.headers, call.body(), outcome)
+            answer = _read(lambda: call.way.answer(content, outcome), target)
+            self._settle(target, outcome)
+            return answer, outcome
+        finally:
+            await target.release()
+
+    async def _stream(self, principal: Principal, request: ChatRequest, route: Route) -> tuple[AnswerStream, Outcome]:
+        call = await self._begin(principal, request, route, _chat)
+        target, outcome = call.target, call.outcome
+        try:
+            answer = await self._calls.stream(target, call.url, call.headers, call.body())
+        except BaseException:
+            await target.release()
+            raise
+        outcome.limits = limits_of(target, answer)
+        stream = AnswerStream(target, answer, call.way.relay(outcome), outcome, lambda: self._settle(target, outcome))
+        try:
+            await stream.begin()
+        except BaseException:
+            await stream.close()
+            raise
+        return stream, outcome
+
+    async def _embed(self, principal: Principal, request: ChatRequest, route: Route) -> tuple[bytes, Outcome]:
+        call = await self._begin(principal, request, route, self._embeddings)
+        target, outcome = call.target, call.outcome
+        try:
+            content = await self._calls.complete(target, call.url, call.headers, call.body(), outcome)
+            found = _read(lambda: msgspec.json.decode(content, type=_Embeddings), target)
+            outcome.model, outcome.finished = found.model or outcome.model, True
+            outcome.usage = Usage(input=found.usage.prompt_tokens) if found.usage is not None else None
+            self._settle(target, outcome)
+            return content, outcome
+        finally:
+            await target.release()
+
+    async def _count(self, principal: Principal, request: ChatRequest, route: Route) -> tuple[int, Outcome]:
+        target = await self._providers.target(principal, request, route)
+        try:
+            way, outcome = _way(request, target), _outcome(route)
+            call = self._counting(way, target, outcome)
+            if call is None:
+                return _estimate(way, outcome), outcome
+            try:
+                content = await self._calls.complete(target, call.url, call.headers, call.body(), outcome)
+            except ProviderRejected as problem:
+                if (problem.details or {}).get("status") not in tokens.NO_SUCH_ENDPOINT:
+                    raise
+                return _estimate(way, outcome), outcome
+            return _read(lambda: msgspec.json.decode(content, type=tokens.Count), target).input_tokens, outcome
+        finally:
+            await target.release()
+
+    async def _begin(
+        self,
+        principal: Principal,
+        request: ChatRequest,
+        route: Route,
+        prepare: Callable[[ChatRequest, Target, Outcome], _Call],
+    ) -> _Call:
+        """Return a call that costs something, ready to be sent; its target has to be released.
+
+        The one place where who asks, for what, and what the provider would be sent are known before it is asked.
+        """
+        target = await self._providers.target(principal, request, route)
+        try:
+            return prepare(request, target, _outcome(route))
+        except BaseException:
+            await target.release()
+            raise
+
+    def _embeddings(self, request: ChatRequest, target: Target, outcome: Outcome) -> _Call:
+        if target.kind != "openai" or (target.provider == LOCAL and self._providers.local is not None):
+            raise UnsupportedFeature(f"{target.provider} makes no embeddings; use a model that does.")
+        fields = {**request.fields, "model": target.model}
+        headers = openai.headers(usable_key(target))
+        way = _way(request, target)
+        return _Call(target, way, outcome, target.base_url + "/embeddings", headers, fields)
+
+    def _counting(self, way: bridge.Way, target: Target, outcome: Outcome) -> _Call | None:
+        """Return the call that asks a provider for a count; None where it has none."""
+        if target.kind == "anthropic":
+            return _prepare(way, target, outcome, counting=True)
+        if target.responses:
+            call = _prepare(way, target, outcome, counting=True)
+            call.url += "/input_tokens"
+            call.fields = {name: value for name, value in call.fields.items() if name in tokens.COUNTED}
+            return call
+        if target.provider == LOCAL and self._providers.local is not None:
+            # llama.cpp's own server counts in this format, by the template of its model
+            fields = {**way.request.fields, "model": target.model}
+            headers = openai.headers(usable_key(target))
+            return _Call(target, way, outcome, f"{target.base_url}/messages/count_tokens", headers, fields)
+        return None
 
     def _settle(self, target: Target, outcome: Outcome) -> None:
         """Compute what a call cost, by the model that answered or else the one that was asked."""
@@ -253,30 +308,27 @@ def _outcome(route: Route) -> Outcome:
     return Outcome(provider=route.provider, model=route.model, warnings=list(route.warnings))
 
 
-def _prepare(
-    way: bridge.Way, target: Target, outcome: Outcome, *, counting: bool = False
-) -> tuple[str, dict[str, str], bytes]:
-    """Return address, headers and body of a call; what was left out is added to the warnings."""
+def _chat(request: ChatRequest, target: Target, outcome: Outcome) -> _Call:
+    return _prepare(_way(request, target), target, outcome)
+
+
+def _prepare(way: bridge.Way, target: Target, outcome: Outcome, *, counting: bool = False) -> _Call:
+    """Return a call of the surface's request; what was left out is added to the warnings."""
     fields, warnings = way.body(counting=counting)
     outcome.warnings += warnings
     key = usable_key(target)
     if target.kind != "anthropic":
-        return openai.path(target, way.format), openai.headers(key), msgspec.json.encode(fields)
+        return _Call(target, way, outcome, openai.path(target, way.format), openai.headers(key), fields)
     if counting:
         fields = {name: value for name, value in fields.items() if name not in {"max_tokens", "stream"}}
     betas = anthropic.betas_for(way.request)
     headers = anthropic.headers(key, anthropic.version_for(way.request, target, fields), betas)
-    return anthropic.path(target, counting=counting), headers, msgspec.json.encode(fields)
+    return _Call(target, way, outcome, anthropic.path(target, counting=counting), headers, fields)
 
 
 def _estimate(way: bridge.Way, outcome: Outcome) -> int:
     outcome.warnings.append(f"{way.target} does not count tokens: this is an estimate.")
     return tokens.estimate(way.conversation())
-
-
-def _counted(body: bytes) -> bytes:
-    members = msgspec.json.decode(body, type=dict[str, msgspec.Raw])
-    return msgspec.json.encode({name: value for name, value in members.items() if name in tokens.COUNTED})
 
 
 def _read(read: Callable[[], T], target: Target) -> T:

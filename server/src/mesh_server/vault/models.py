@@ -104,6 +104,20 @@ idempotency = Table(
     Column("created_at", BigInteger, nullable=False),
 )
 
+chat_answers = Table(
+    "chat_answers",
+    metadata,
+    Column("tenant_id", String(128), primary_key=True),
+    Column("account_id", String(36), primary_key=True),
+    Column("key_hash", String(64), primary_key=True),
+    Column("fingerprint", LargeBinary, nullable=False),
+    Column("holder", String(36), nullable=False),
+    Column("tenant_key_id", String(36)),
+    Column("answer", LargeBinary),
+    Column("created_at", BigInteger, nullable=False),
+    Column("expires_at", BigInteger, nullable=False),
+)
+
 passphrase_parameters = Table(
     "passphrase_parameters",
     metadata,

@@ -160,7 +160,7 @@ class SyncHelpers(SyncChat):
         Args:
             since: from when: a time with its zone, or a day, which begins at midnight UTC; also as text. Default: 30
                 days before `until`.
-            until: to when, itself not counted; default: now.
+            until: to when, itself not counted; default: the end of today.
             by: what the rows are by, one or several of `day`, `provider`, `model`, `key`, `surface`, `outcome`;
                 default: the first three.
 

@@ -62,7 +62,7 @@ def _next_name(_ctx: click.Context, _param: click.Parameter, incomplete: str) ->
 
 @click.command()
 @click.option("--since", metavar="WHEN", callback=_when, help="From when; default: the last 30 days.")
-@click.option("--until", metavar="WHEN", callback=_when, help="To when, itself not counted; default: now.")
+@click.option("--until", metavar="WHEN", callback=_when, help="To when, itself not counted; default: the end of today.")
 @click.option(
     "--by",
     metavar="NAMES",

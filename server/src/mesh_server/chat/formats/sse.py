@@ -24,9 +24,9 @@ async def write(send: Send, content: bytes) -> None:
     await send({"type": "http.response.body", "body": content, "more_body": True})
 
 
-async def end(send: Send) -> None:
-    """End the answer."""
-    await send({"type": "http.response.body", "body": b""})
+async def end(send: Send, content: bytes = b"") -> None:
+    """End the answer, with its last piece."""
+    await send({"type": "http.response.body", "body": content})
 
 
 async def while_connected(request: Request, work: Coroutine[Any, Any, None]) -> None:

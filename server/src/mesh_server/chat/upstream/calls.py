@@ -1,7 +1,6 @@
 """Calls to providers of every kind: request out, whole answer or stream back, failures in the caller's meaning."""
 
-from collections.abc import AsyncIterator, Mapping
-from contextlib import asynccontextmanager
+from collections.abc import Mapping
 
 import msgspec
 
@@ -54,27 +53,27 @@ class Calls:
         Raises:
             MeshError: the provider's failure, in its meaning; see `meanings`.
         """
-        async with self.open(target, "POST", url, headers, body) as answer:
+        answer = await self._open(target, "POST", url, headers, body)
+        try:
             outcome.limits = limits_of(target, answer)
-            try:
-                return await answer.read()
-            except UpstreamFailure as problem:
-                raise no_answer(target, problem) from None
+            return await answer.read()
+        except UpstreamFailure as problem:
+            raise no_answer(target, problem) from None
+        finally:
+            await answer.close()
 
-    @asynccontextmanager
-    async def stream(
-        self, target: Target, url: str, headers: Mapping[str, str], body: bytes
-    ) -> AsyncIterator[UpstreamAnswer]:
-        """Open a provider's stream; its pieces may still fail with an UpstreamFailure.
+    async def stream(self, target: Target, url: str, headers: Mapping[str, str], body: bytes) -> UpstreamAnswer:
+        """Open a provider's stream, which has to be closed; its pieces may still fail with an UpstreamFailure.
 
         Raises:
             MeshError: the provider's failure, before the first piece.
         """
-        async with self.open(target, "POST", url, headers, body, streams=True) as answer:
-            kind = answer.header("content-type") or ""
-            if not kind.startswith("text/event-stream"):
-                raise ProviderFailed(f"{target.provider} answered a stream with {kind.partition(';')[0] or 'nothing'}.")
-            yield answer
+        answer = await self._open(target, "POST", url, headers, body, streams=True)
+        kind = answer.header("content-type") or ""
+        if not kind.startswith("text/event-stream"):
+            await answer.close()
+            raise ProviderFailed(f"{target.provider} answered a stream with {kind.partition(';')[0] or 'nothing'}.")
+        return answer
 
     async def models(self, target: Target) -> list[Listed]:
         """Return the models that a provider lists.
@@ -87,17 +86,17 @@ class Calls:
             url, headers = anthropic.models_path(target), anthropic.headers(key, _listing_version(target))
         else:
             url, headers = openai.models_path(target), openai.headers(key)
-        async with self.open(target, "GET", url, headers, None) as answer:
-            try:
-                found = msgspec.json.decode(await answer.read(), type=_Models)
-            except UpstreamFailure as problem:
-                raise no_answer(target, problem) from None
-            except msgspec.DecodeError:
-                raise ProviderFailed(f"{target.provider} answered with something that is no list of models.") from None
-            return found.data
+        answer = await self._open(target, "GET", url, headers, None)
+        try:
+            return msgspec.json.decode(await answer.read(), type=_Models).data
+        except UpstreamFailure as problem:
+            raise no_answer(target, problem) from None
+        except msgspec.DecodeError:
+            raise ProviderFailed(f"{target.provider} answered with something that is no list of models.") from None
+        finally:
+            await answer.close()
 
-    @asynccontextmanager
-    async def open(
+    async def _open(
         self,
         target: Target,
         method: str,
@@ -106,22 +105,25 @@ class Calls:
         body: bytes | None,
         *,
         streams: bool = False,
-    ) -> AsyncIterator[UpstreamAnswer]:
-        """Send a request and give the answer, whose status is 200.
+    ) -> UpstreamAnswer:
+        """Send a request and return the answer, whose status is 200.
 
         Raises:
             MeshError: the provider's failure, in its meaning.
         """
         sent = {"accept": "application/json, text/event-stream", "content-type": "application/json", **headers}
         try:
-            async with self._pool.request(
+            answer = await self._pool.request(
                 method, url, headers=sent, body=body, streams=streams, within_s=target.within_s
-            ) as answer:
-                if answer.status != 200:
-                    raise await _failure(target, answer)
-                yield answer
+            )
         except UpstreamFailure as problem:
             raise no_answer(target, problem) from None
+        if answer.status == 200:
+            return answer
+        try:
+            raise await _failure(target, answer)
+        finally:
+            await answer.close()
 
 
 def usable_key(target: Target) -> str | None:

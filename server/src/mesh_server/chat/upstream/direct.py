@@ -6,9 +6,8 @@ import math
 import ssl
 import sys
 from collections import deque
-from collections.abc import AsyncIterator, Mapping
+from collections.abc import Mapping
 from pathlib import Path
-from types import TracebackType
 from urllib.parse import urlsplit
 
 from mesh_server.chat.upstream.failures import Unreachable
@@ -47,10 +46,13 @@ class Origin:
 class DirectAnswer:
     """An answer whose body is still to be read."""
 
-    __slots__ = ("_connection", "status")
+    __slots__ = ("_closed", "_connection", "_direct", "_origin", "status")
 
-    def __init__(self, connection: Connection) -> None:
+    def __init__(self, direct: "Direct", origin: Origin, connection: Connection) -> None:
+        self._direct = direct
+        self._origin = origin
         self._connection = connection
+        self._closed = False
         self.status = connection.status
 
     def header(self, name: str) -> str | None:
@@ -61,13 +63,13 @@ class DirectAnswer:
         """Return the headers whose lower-case names begin so."""
         return {name: value for name, value in self._connection.fields.items() if name.startswith(prefixes)}
 
-    def chunks(self) -> AsyncIterator[bytes]:
-        """Yield the body as it comes; while the caller is busy with a piece, no more than a little is read ahead.
+    async def chunk(self) -> bytes:
+        """Return what came of the body since the last time, or empty at its end; little is read ahead of the caller.
 
         Raises:
             Stalled, Broken: if it does not come to its end.
         """
-        return self._connection.chunks()
+        return await self._connection.chunk()
 
     async def read(self, limit: int = MAX_ANSWER_BYTES) -> bytes:
         """Return the whole body.
@@ -77,43 +79,10 @@ class DirectAnswer:
         """
         return await self._connection.read(limit)
 
-
-class Exchange:
-    """One request and its answer, as a context: leaving it before the body's end closes the connection."""
-
-    __slots__ = ("_body", "_connection", "_direct", "_head", "_idle_s", "_origin", "_within_s")
-
-    def __init__(
-        self, direct: "Direct", origin: Origin, head: bytes, body: bytes, *, idle_s: float, within_s: float | None
-    ) -> None:
-        self._direct = direct
-        self._origin = origin
-        self._head = head
-        self._body = body
-        self._idle_s = idle_s
-        self._within_s = within_s
-        self._connection: Connection | None = None
-
-    async def __aenter__(self) -> DirectAnswer:
-        """Send the request and return the answer once its head is there."""
-        ends_at, connect_s = math.inf, CONNECT_S
-        if self._within_s is not None:
-            ends_at = asyncio.get_running_loop().time() + self._within_s
-            connect_s = min(connect_s, self._within_s)
-        connection = self._connection = await self._direct.take(self._origin, connect_s)
-        try:
-            await connection.exchange(self._head, self._body, self._idle_s, ends_at)
-        except BaseException:
-            connection.abort()
-            self._direct.give(self._origin, connection)
-            raise
-        return DirectAnswer(connection)
-
-    async def __aexit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
-        """Keep the connection, or close it where the answer did not come to its end."""
-        if self._connection is not None:
+    async def close(self) -> None:
+        """End the exchange: keep the connection, or close it where the answer did not come to its end."""
+        if not self._closed:  # a connection that is given back twice would serve two exchanges at a time
+            self._closed = True
             self._direct.give(self._origin, self._connection)
 
 
@@ -130,7 +99,7 @@ class Direct:
         self._sweeping: asyncio.TimerHandle | None = None
         self._closed = False
 
-    def request(
+    async def request(
         self,
         method: str,
         url: str,
@@ -139,8 +108,8 @@ class Direct:
         body: bytes | None,
         idle_s: float,
         within_s: float | None = None,
-    ) -> Exchange:
-        """Return an exchange to be entered.
+    ) -> DirectAnswer:
+        """Send a request and return its answer, which has to be closed, once its head is there.
 
         Args:
             method: of HTTP.
@@ -148,16 +117,29 @@ class Direct:
             headers: sent as they are.
             body: sent whole.
             idle_s: seconds without a byte after which it fails.
-            within_s: seconds after which it fails however far it is, counted from its entering; None for no such limit.
+            within_s: seconds after which it fails however far it is; None for no such limit.
 
         Raises:
+            Unreachable: if no connection came about.
+            Stalled, Broken: afterwards.
             ValueError: if a header would break out of its line.
         """
         prefix, slash, target = url.partition("://")
         authority, _, path = target.partition("/")
         origin = self._origins.get(f"{prefix}{slash}{authority}") or self._origin(f"{prefix}{slash}{authority}")
         head, content = request_bytes(method, f"/{path}", origin.name, headers, body)
-        return Exchange(self, origin, head, content, idle_s=idle_s, within_s=within_s)
+        ends_at, connect_s = math.inf, CONNECT_S
+        if within_s is not None:
+            ends_at = asyncio.get_running_loop().time() + within_s
+            connect_s = min(connect_s, within_s)
+        connection = await self.take(origin, connect_s)
+        try:
+            await connection.exchange(head, content, idle_s, ends_at)
+        except BaseException:
+            connection.abort()
+            self.give(origin, connection)
+            raise
+        return DirectAnswer(self, origin, connection)
 
     async def close(self) -> None:
         """Close every connection."""

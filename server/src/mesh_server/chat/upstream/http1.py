@@ -10,7 +10,7 @@ import math
 import re
 import ssl
 from collections import deque
-from collections.abc import AsyncIterator, Mapping
+from collections.abc import Mapping
 from typing import Any, cast
 
 import httptools
@@ -121,21 +121,20 @@ class Connection(asyncio.Protocol):
                 raise self._failure
             await self._wait()
 
-    async def chunks(self) -> AsyncIterator[bytes]:
-        """Yield the body as it comes.
+    async def chunk(self) -> bytes:
+        """Return all of the body that came since the last time, waiting for some; empty at its end.
 
         Raises:
             Stalled, Broken: if it does not come to its end.
         """
         while True:
             if self._parts:
-                yield self._take()
-            elif self._done:
-                return
-            elif self._failure is not None:
+                return self._take()
+            if self._done:
+                return b""
+            if self._failure is not None:
                 raise self._failure
-            else:
-                await self._wait()
+            await self._wait()
 
     async def read(self, limit: int) -> bytes:
         """Return the whole body.

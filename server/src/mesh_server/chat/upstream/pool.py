@@ -1,10 +1,9 @@
 """The one way out: HTTP to providers, with connections kept, limits on time and size, and no redirects."""
 
 import ssl
-from collections.abc import AsyncIterator, Mapping
-from contextlib import AbstractAsyncContextManager, asynccontextmanager
+from collections.abc import Mapping
 from datetime import timedelta
-from typing import Protocol
+from typing import Any, Protocol
 from urllib.parse import urlsplit
 from urllib.request import getproxies, proxy_bypass
 
@@ -39,8 +38,8 @@ class UpstreamAnswer(Protocol):
     def headers(self, *prefixes: str) -> dict[str, str]:
         """Return the headers whose lower-case names begin so."""
 
-    def chunks(self) -> AsyncIterator[bytes]:
-        """Yield the body as it comes; the next piece is asked for only when the last one was dealt with.
+    async def chunk(self) -> bytes:
+        """Return what came of the body since the last time, or empty at its end; little is read ahead of the caller.
 
         Raises:
             Stalled, Broken: if it does not come to its end.
@@ -53,11 +52,20 @@ class UpstreamAnswer(Protocol):
             Stalled, Broken: if it does not come to its end, or is larger than `limit`.
         """
 
+    async def close(self) -> None:
+        """End the exchange; before the body's end this closes its connection."""
+
 
 class _ProxiedAnswer:
-    """An answer that came through the other library."""
+    """An answer that came through the other library.
 
-    def __init__(self, response: Response) -> None:
+    Args:
+        sending: the library's context of the exchange.
+        response: what it gave.
+    """
+
+    def __init__(self, sending: Any, response: Response) -> None:
+        self._sending = sending
         self._response = response
         self.status = response.status
 
@@ -69,21 +77,19 @@ class _ProxiedAnswer:
         """Return the headers whose names begin so."""
         return {name: value for name, value in self._response.headers.items() if name.startswith(prefixes)}
 
-    async def chunks(self) -> AsyncIterator[bytes]:
-        """Yield the body as it comes; the next piece is asked for only when the last one was dealt with.
+    async def chunk(self) -> bytes:
+        """Return the next piece of the body; empty at its end.
 
         Raises:
             Stalled, Broken: if it does not come to its end.
         """
-        reader = self._response.body_reader
-        while True:
-            try:
-                chunk = await reader.read_chunk()
-            except PyreqwestError as problem:
-                raise _failure(problem) from None
-            if chunk is None:
-                return
-            yield bytes(chunk)
+        try:
+            while (piece := await self._response.body_reader.read_chunk()) is not None:
+                if piece:
+                    return bytes(piece)
+        except PyreqwestError as problem:
+            raise _failure(problem) from None
+        return b""
 
     async def read(self, limit: int = MAX_ANSWER_BYTES) -> bytes:
         """Return the whole body.
@@ -93,12 +99,16 @@ class _ProxiedAnswer:
         """
         chunks: list[bytes] = []
         size = 0
-        async for chunk in self.chunks():
-            size += len(chunk)
+        while piece := await self.chunk():
+            size += len(piece)
             if size > limit:
                 raise Broken("the answer is larger than any answer should be")
-            chunks.append(chunk)
+            chunks.append(piece)
         return b"".join(chunks)
+
+    async def close(self) -> None:
+        """End the exchange."""
+        await self._sending.__aexit__(None, None, None)
 
 
 class Pool:
@@ -119,7 +129,7 @@ class Pool:
         self._straight: dict[str, bool] = {}
         self._roots = tls is not None or has_roots()
 
-    def request(
+    async def request(
         self,
         method: str,
         url: str,
@@ -128,8 +138,8 @@ class Pool:
         body: bytes | None = None,
         streams: bool = False,
         within_s: float | None = None,
-    ) -> AbstractAsyncContextManager[UpstreamAnswer]:
-        """Send a request; leaving the context before the body's end closes its connection.
+    ) -> UpstreamAnswer:
+        """Send a request and return its answer, which has to be closed, once its head is there.
 
         Args:
             method: of HTTP.
@@ -149,9 +159,8 @@ class Pool:
             straight = self._straight[origin] = self._is_straight(origin)
         if straight:
             idle_s = self._idle_s if streams else self._whole_s
-            return self._direct.request(method, url, headers=headers, body=body, idle_s=idle_s, within_s=within_s)
-        request = self._library(streams=streams).request(method, url)
-        return self._proxied(request, headers, body, within_s)
+            return await self._direct.request(method, url, headers=headers, body=body, idle_s=idle_s, within_s=within_s)
+        return await _proxied(self._library(streams=streams).request(method, url), headers, body, within_s)
 
     async def close(self) -> None:
         """Close every connection."""
@@ -168,27 +177,6 @@ class Pool:
         proxied = (parts.scheme in self._proxies or "all" in self._proxies) and not proxy_bypass(host)
         return not proxied and (parts.scheme == "http" or self._roots)
 
-    @asynccontextmanager
-    async def _proxied(
-        self, builder: RequestBuilder, headers: Mapping[str, str], body: bytes | None, within_s: float | None
-    ) -> AsyncIterator[UpstreamAnswer]:
-        for name, value in headers.items():
-            builder = builder.header(name, value, is_sensitive=name in _SECRET_HEADERS)
-        if body is not None:
-            builder = builder.body_bytes(body)
-        if within_s is not None:
-            builder = builder.timeout(timedelta(seconds=within_s))
-        # Without a limit of 0 the library would wait for the first 64 KiB of a stream before it hands anything on.
-        sending = builder.streamed_read_buffer_limit(0).build_streamed()
-        try:
-            response = await sending.__aenter__()
-        except PyreqwestError as problem:
-            raise _failure(problem) from None
-        try:
-            yield _ProxiedAnswer(response)
-        finally:
-            await sending.__aexit__(None, None, None)
-
     def _library(self, *, streams: bool) -> Client:
         client = self._clients.get(streams)
         if client is None:
@@ -203,6 +191,24 @@ class Pool:
                 .build()
             )
         return client
+
+
+async def _proxied(
+    builder: RequestBuilder, headers: Mapping[str, str], body: bytes | None, within_s: float | None
+) -> UpstreamAnswer:
+    for name, value in headers.items():
+        builder = builder.header(name, value, is_sensitive=name in _SECRET_HEADERS)
+    if body is not None:
+        builder = builder.body_bytes(body)
+    if within_s is not None:
+        builder = builder.timeout(timedelta(seconds=within_s))
+    # Without a limit of 0 the library would wait for the first 64 KiB of a stream before it hands anything on.
+    sending = builder.streamed_read_buffer_limit(0).build_streamed()
+    try:
+        response = await sending.__aenter__()
+    except PyreqwestError as problem:
+        raise _failure(problem) from None
+    return _ProxiedAnswer(sending, response)
 
 
 def _failure(problem: PyreqwestError) -> UpstreamFailure:

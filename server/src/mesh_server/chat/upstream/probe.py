@@ -33,8 +33,9 @@ async def probe(provider: Provider) -> Probe:
     else:
         url, headers = openai.models_path(target), openai.headers(provider.api_key)
     try:
-        async with pool.request("GET", url, headers=headers) as answer:
-            return Probe(answer.status, _skew(answer.header("date")))
+        answer = await pool.request("GET", url, headers=headers)
+        await answer.close()
+        return Probe(answer.status, _skew(answer.header("date")))
     except UpstreamFailure:
         return Probe(None, None)
     finally:
