@@ -184,7 +184,7 @@ def test_without_prices_the_bars_are_of_tokens(call, fake):
     fake.usage(cost_usd=None, input_tokens=1200, output_tokens=34, key=None, model="local")
     out, err = call("usage", "--by", "key,model", columns=80)[1:]
     assert out.startswith("1,234 tokens")
-    assert "none of yours  local" in out
+    assert "local  none of yours" in out
     assert "unknown" in out
     assert err == "1 of 1 calls were of models without a known price: their cost is not in the sum.\n"
 
