@@ -150,7 +150,9 @@ class Services:
             accounts = Accounts(database, keyring.hasher("api-tokens"), audit, issuers)
             acting = Acting(database)
             exchange = Exchange(issuers, keyring.hasher("login-pkce"))
-            proofs = Proofs(database, roots, settings.server_id, settings.zkp_rates, audit)
+            proofs = Proofs(
+                database, roots, settings.server_id, settings.zkp_rates, audit, keyring.hasher("proof-records")
+            )
             verifiers = Verifiers(proofs.value_changed, proofs.provable)
             vault = Vault(database, keyring, audit, settings.vault, verifiers)
             billing = Billing(database)
