@@ -13,6 +13,7 @@ import pytest
 
 import mesh
 
+from .conftest import MODEL
 from .gateway import ANTHROPIC, OPENAI
 
 MESH = "import sys; from mesh.cli.mesh import main; main()"
@@ -105,7 +106,7 @@ def test_rows_have_what_was_asked_for(client):
 
 
 def test_a_stream_that_was_left_is_counted_by_the_server(client):
-    stream = client.chat("Tell me a story.", model=OPENAI, stream=True)
+    stream = client.chat("Tell me a story.", model=MODEL, max_tokens=1000, stream=True)  # it takes its time
     for _ in stream:
         stream.cancel()
     assert stream.response.finish_reason == "cancelled"
@@ -182,6 +183,7 @@ def test_a_chat_with_the_same_key_is_answered_once_and_counted_once(client, spen
     key = uuid.uuid4().hex
     first, again = (client.chat("Say hello.", model=OPENAI, max_tokens=20, idempotency_key=key) for _ in range(2))
     assert (first.id, first.content, first.usage) == (again.id, again.content, again.usage)
+    assert (first.replayed, again.replayed) == (False, True)
     other = client.chat("Say goodbye.", model=OPENAI, max_tokens=20, idempotency_key=key)
     assert other.code == "idempotency_mismatch"
     assert counted(client, 1).total.calls == 1
@@ -193,6 +195,7 @@ def test_a_stream_that_is_asked_for_again_is_the_same(client, spender):
     streams = [client.chat("Hi", model=OPENAI, max_tokens=20, stream=True, idempotency_key=key) for _ in range(2)]
     first, again = (stream.until_done() for stream in streams)
     assert (first.content, first.usage, first.budget_left_usd) == (again.content, again.usage, again.budget_left_usd)
+    assert (first.replayed, again.replayed) == (False, True)
     assert counted(client, 1).total.calls == 1
 
 
