@@ -3,10 +3,12 @@
 import csv
 import io
 import json
+import signal
 import subprocess
 import sys
 import time
 import uuid
+from concurrent.futures import ThreadPoolExecutor
 from datetime import UTC, datetime
 
 import pytest
@@ -197,6 +199,44 @@ def test_a_stream_that_is_asked_for_again_is_the_same(client, spender):
     assert (first.content, first.usage, first.budget_left_usd) == (again.content, again.usage, again.budget_left_usd)
     assert (first.replayed, again.replayed) == (False, True)
     assert counted(client, 1).total.calls == 1
+
+
+def test_two_that_ask_at_once_get_one_answer(spender):
+    spender.limit("--usd", "5")
+    key = uuid.uuid4().hex
+
+    def ask(_number):
+        with spender.client() as client:
+            return client.chat("Say hello.", model=MODEL, max_tokens=30, idempotency_key=key)
+
+    with ThreadPoolExecutor(4) as pool:
+        answers = list(pool.map(ask, range(4)))
+    assert {(answer.success, answer.id, answer.content) for answer in answers} == {
+        (True, answers[0].id, answers[0].content)
+    }
+    assert sorted(answer.replayed for answer in answers) == [False, True, True, True]
+    with spender.client() as client:
+        assert counted(client, 1).total.calls == 1
+
+
+def test_after_a_crash_in_the_middle_nobody_knows_and_nothing_is_done_again(machine):
+    machine.start()
+    port = int(machine.url.rsplit(":", 1)[1])
+    asked = {"model": MODEL, "max_tokens": 1000, "stream": True, "idempotency_key": uuid.uuid4().hex}
+    with mesh.MeshClient(machine.url, machine.token, max_retries=0) as client:
+        stream = client.chat("Tell me a story.", **asked)
+        next(stream)
+        machine.stop(signal.SIGKILL)
+        broken = stream.until_done()
+        assert (broken.success, broken.code) == (False, "stream_truncated")
+        machine.start(port=port)
+        again = client.chat("Tell me a story.", **asked).until_done()
+        assert (again.success, again.code, again.status) == (False, "outcome_unknown", 409)
+    with (
+        mesh.MeshClient(machine.url, machine.token, max_retries=3, raise_on_error=True) as loud,
+        pytest.raises(mesh.OutcomeUnknown),
+    ):
+        loud.chat("Tell me a story.", **asked)
 
 
 # --- the commands ---
