@@ -65,6 +65,9 @@ def test_commands_are_offered(name):
         (("mesh", "usage", "--by", "day,"), ["day,provider", "day,model", "day,key", "day,surface", "day,outcome"]),
         (("mesh-auth", "login", "--head"), ["--headless"]),
         (("mesh-auth", "--vers"), ["--version"]),
+        (("mesh-auth", "--head"), ["--headless"]),
+        (("mesh-auth", "--help"), ["--help"]),
+        (("mesh-auth", "status", "--head"), []),
     ],
 )
 def test_what_can_follow_is_offered(words, expected):
