@@ -66,18 +66,19 @@ def answer(body: bytes, outcome: Outcome, request_id: str) -> bytes:
 
 
 def plain_event(data: bytes) -> bytes:
-    """Return an event of a stream in which `content` is text or is not there.
+    """Return an event of a stream in which `content` is text, or is not there where it is none.
 
     Args:
         data: of Mesh chat's event: JSON, or the word that ends a stream.
     """
     try:
         members = _members.decode(data)
-    except msgspec.DecodeError:
+    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
         return event(data)
-    for choice in members.get("choices") or ():
-        delta = choice.get("delta")
-        if isinstance(delta, dict) and "content" in delta and not isinstance(delta["content"], str):
+    choices = members.get("choices")
+    for choice in choices if isinstance(choices, list) else ():
+        delta = choice.get("delta") if isinstance(choice, dict) else None
+        if isinstance(delta, dict) and "content" in delta:
             text = _text(delta.pop("content"))
             if text:
                 delta["content"] = text

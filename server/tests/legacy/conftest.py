@@ -1,0 +1,52 @@
+"""A server whose one provider does what the test says, and what both published clients send."""
+
+import pytest
+
+from mesh_server.chat.attempts import Attempts, Patience
+
+from ..chat.upstream import Upstream, completion
+from ..conftest import open_mesh
+
+CONFIG = """
+[[providers]]
+name = "acme"
+base_url = "{url}"
+models = ["m-1", "m-2"]
+key_names = ["acme_key"]
+
+[[providers]]
+name = "free"
+base_url = "{url}"
+key_names = []
+models = ["f-1"]
+
+[[routes]]
+model = "ours"
+targets = ["acme/m-2"]
+"""
+
+
+@pytest.fixture
+async def upstream():
+    async def hello(exchange):
+        await exchange.answer(200, completion())
+
+    made = await Upstream(hello).start()
+    yield made
+    await made.stop()
+
+
+@pytest.fixture
+async def mesh(tmp_path, monkeypatch, upstream):
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "mesh-server.toml").write_text(CONFIG.format(url=upstream.url))
+    made = await open_mesh(tmp_path, MESH_CONFIG=str(tmp_path / "mesh-server.toml"))
+    made.services.chat._attempts = Attempts(Patience(tries=1))
+    await made.call("PUT", "/api/v1/keys/acme_key", {"value": "sk-acme-secret-1234"})
+    yield made
+    await made.services.close()
+
+
+@pytest.fixture
+async def me(mesh):
+    return (await mesh.call("GET", "/api/v1/auth/profile")).json["id"]

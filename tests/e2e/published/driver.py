@@ -1,0 +1,45 @@
+"""Calls a published client's methods in its own environment, step by step, and writes what came of each as JSON.
+
+    python driver.py STEPS RESULTS
+
+A step is `[of, name, positional, named]`; `of` is `module`, or the name of a class, whose instance all its steps share.
+A result is `{"value": …}` or `{"raised": "ExceptionName", "text": …}`.
+"""
+
+import json
+import sys
+import types
+
+import mesh
+
+
+def main(steps_file, results_file):
+    instances = {"module": mesh}
+    with open(steps_file, encoding="utf-8") as file:
+        steps = json.load(file)
+    results = []
+    for of, name, positional, named in steps:
+        try:
+            if name == "__init__":
+                instances[of] = getattr(mesh, of)(*positional, **named)
+                results.append({"value": None})
+                continue
+            if of not in instances:
+                instances[of] = getattr(mesh, of)()
+            found = getattr(instances[of], name)
+            value = found(*positional, **named) if callable(found) else found
+            results.append({"value": plain(value)})
+        except BaseException as problem:  # noqa: BLE001 - whatever it is, the test wants to see it
+            results.append({"raised": type(problem).__name__, "text": str(problem)})
+    with open(results_file, "w", encoding="utf-8") as file:
+        json.dump(results, file)
+
+
+def plain(value):
+    if isinstance(value, types.GeneratorType):
+        return list(value)
+    return json.loads(json.dumps(value, default=repr))
+
+
+if __name__ == "__main__":
+    main(*sys.argv[1:])
