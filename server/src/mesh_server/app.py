@@ -24,6 +24,7 @@ from mesh_server.asgi import Endpoint
 from mesh_server.audit.service import Audit
 from mesh_server.billing import routes as billing_routes
 from mesh_server.billing.budgets import Budgets
+from mesh_server.billing.lease import is_alive
 from mesh_server.billing.service import Billing
 from mesh_server.billing.usage import Usage
 from mesh_server.chat import key_test_routes
@@ -43,6 +44,7 @@ from mesh_server.proofs.roots import Roots
 from mesh_server.proofs.service import Proofs
 from mesh_server.settings import Settings
 from mesh_server.vault import routes as vault_routes
+from mesh_server.vault.answers import StoredAnswers
 from mesh_server.vault.keyring import Keyring
 from mesh_server.vault.service import Vault
 from mesh_server.vault.trail import head_file, open_audit
@@ -60,10 +62,18 @@ class Background:
     """What runs beside the requests: forgetting what was taken away, signing the audit trail, and removing for good."""
 
     def __init__(
-        self, changes: Changes, keyring: Keyring, audit: Audit, vault: Vault, proofs: Proofs, billing: Billing
+        self,
+        changes: Changes,
+        keyring: Keyring,
+        audit: Audit,
+        vault: Vault,
+        proofs: Proofs,
+        billing: Billing,
+        answers: StoredAnswers,
     ) -> None:
         self.changes = changes
         self._billing = billing
+        self._answers = answers
         self._keyring = keyring
         self._audit = audit
         self._vault = vault
@@ -99,6 +109,7 @@ class Background:
             try:
                 removed = await self._vault.purge()
                 await self._proofs.purge()
+                await self._answers.purge()
             except MeshError as problem:
                 _log.warning("expired deletions can't be removed now", code=problem.code)
             else:
@@ -146,8 +157,17 @@ class Services:
             verifiers = Verifiers(proofs.value_changed, proofs.provable)
             vault = Vault(database, keyring, audit, settings.vault, verifiers)
             billing = Billing(database)
-            chat = Chat(settings.chat, vault, billing)
-            background = Background(Changes(database), keyring, audit, vault, proofs, billing)
+            answers = StoredAnswers(
+                database,
+                keyring,
+                keyring.hasher("chat-answers"),
+                holder=billing.lease.current,
+                hold=billing.lease.hold,
+                held=billing.lease.held,
+                is_alive=is_alive,
+            )
+            chat = Chat(settings.chat, vault, billing, answers)
+            background = Background(Changes(database), keyring, audit, vault, proofs, billing, answers)
             background.changes.on_change(accounts.forget)
             background.changes.on_change(acting.forget)
             background.changes.on_change(vault.forget)

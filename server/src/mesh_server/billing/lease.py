@@ -23,19 +23,27 @@ class Lease:
 
     def __init__(self, database: Database) -> None:
         self._database = database
-        self._made = False
+        self._made = self._tried = False
         self.id = uuid7()
 
+    def current(self) -> str:
+        """Return the id as it is now."""
+        return self.id
+
     async def hold(self, tx: Transaction) -> None:
-        """Make sure in a transaction that the row is there: what is taken under it must be found by others."""
+        """Make sure in a transaction that the row is there: what is taken under it must be found by others.
+
+        Whoever calls it tells by `held` that the transaction was committed.
+        """
         if self._made:
             return
+        self._tried = True
         if await tx.one(sql.LEASE, id_=self.id) is None:
             await tx.execute(sql.ADD_LEASE, id_=self.id, expires_at_=_until())
 
     def held(self) -> None:
-        """Note that a transaction with `hold` was committed."""
-        self._made = True
+        """Note that a transaction was committed, which may have made the row: from now on it is renewed."""
+        self._made = self._made or self._tried
 
     async def renew(self) -> bool:
         """Say that this process lives; return False where others have taken it for dead, and begin anew.
@@ -53,14 +61,14 @@ class Lease:
         if await self._database.write(work, ServerWork.BILLING):
             return True
         _log.warning("this process was taken for dead: its database or its clock stood still", lease=mine)
-        self.id, self._made = uuid7(), False
+        self.id, self._made, self._tried = uuid7(), False, False
         return False
 
     async def end(self) -> None:
         """Remove the row: nothing is held any more."""
         if not self._made:
             return
-        mine, self._made = self.id, False
+        mine, self._made, self._tried = self.id, False, False
 
         async def work(tx: Transaction) -> None:
             await tx.execute(sql.DROP_LEASE, id_=mine)

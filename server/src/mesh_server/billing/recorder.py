@@ -152,6 +152,7 @@ class Recorder:
                 await self._one_by_one(batch, problem)
                 return
             break
+        self._lease.held()
         if failed:
             _log.info("usage is written again")
         _finish(batch, used)

@@ -148,7 +148,7 @@ class BillingRoutes:
                     Parameter(name="until", description="The first day or moment after; default now.", schema=str),
                     Parameter(
                         name="by",
-                        description=f"What to sum up by, with commas: {', '.join(DIMENSIONS)}. Default {','.join(_BY)}.",
+                        description=f"Sum up by, with commas: {', '.join(DIMENSIONS)}; by default {','.join(_BY)}.",
                         schema=str,
                     ),
                     Parameter(

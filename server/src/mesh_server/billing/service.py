@@ -11,18 +11,18 @@ from mesh_server.billing import reaper
 from mesh_server.billing import statements as sql
 from mesh_server.billing.lease import RENEW_S, Lease
 from mesh_server.billing.models import Budget, UsageEvent
-from mesh_server.billing.recorder import SETTLE_S, Recorder, Settlement
-from mesh_server.billing.recorder import Also as Also
+from mesh_server.billing.recorder import SETTLE_S, Also, Recorder, Settlement
 from mesh_server.billing.refusals import refusal
 from mesh_server.billing.slices import LimitReached, Slice, Slices
 from mesh_server.db.engine import Database
 from mesh_server.db.schema import Transaction
 from mesh_server.db.scope import Tenant
-from mesh_server.errors import DatabaseUnavailable, MeshError, PriceUnknown
+from mesh_server.errors import MeshError, OutcomeUnknown, PriceUnknown
 
 #: Callers and owners whose budgets are kept warm.
 _MOST_WARM = 10_000
 
+__all__ = ["Also", "Billing", "Meter"]
 _log = structlog.get_logger("mesh.billing")
 
 
@@ -106,7 +106,7 @@ class Meter:
             also: what is to be written in the same transaction.
 
         Raises:
-            DatabaseUnavailable: if it was to be waited for and is not written in time; it will be.
+            OutcomeUnknown: if it was to be waited for and is not written in time; it will be.
         """
         if self._done:
             return
@@ -271,4 +271,4 @@ async def _written(written: "asyncio.Future[None]") -> None:
         async with asyncio.timeout(SETTLE_S):
             await asyncio.shield(written)
     except TimeoutError:
-        raise DatabaseUnavailable("The call was made, but its usage can't be written now.", retry_after=5) from None
+        raise OutcomeUnknown("The call was made, but its usage can't be written now.", retry_after=5) from None

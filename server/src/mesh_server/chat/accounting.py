@@ -1,6 +1,7 @@
 """Accounts for calls: what one may come to is reserved before it is made, and what it came to is settled at its end."""
 
 import time
+from collections.abc import Callable
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from typing import Any
@@ -34,6 +35,32 @@ _BYTES_A_TOKEN = 3.5
 #: Times that the limit of an answer is lowered, where others take from the same budget at the same time.
 _LOWERINGS = 4
 
+_encoder = msgspec.json.Encoder()
+
+
+def may_have_run(problem: BaseException) -> bool:
+    """Return whether a provider may have done what was asked, though the call failed."""
+    if isinstance(problem, MeshError):
+        return isinstance(problem, _MAY_HAVE_RUN) and not problem.unexecuted
+    return True
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Ending:
+    """What a surface does at the end of a call.
+
+    Attributes:
+        surface: its name.
+        render: returns what a whole answer becomes.
+        last: returns the events that a complete stream ends with beside its format's own.
+        keep: returns what stores an answer as it is sent, in the transaction of its usage; None where nothing does.
+    """
+
+    surface: str
+    render: Callable[[bytes, Outcome], bytes] = lambda body, _outcome: body
+    last: Callable[[Outcome], list[bytes]] = lambda _outcome: []
+    keep: Callable[[bytes, Outcome], Also] | None = None
+
 
 class Accounting:
     """Opens the account of each call.
@@ -47,13 +74,13 @@ class Accounting:
         self._billing = billing
         self._prices = prices
 
-    async def open(self, principal: Principal, request: ChatRequest, surface: str) -> "CallAccount":
+    async def open(self, principal: Principal, request: ChatRequest, ending: "Ending") -> "CallAccount":
         """Open the account of a call.
 
         Raises:
             DatabaseUnavailable: if the caller's budgets can't be read, or usage can't be written now.
         """
-        return CallAccount(await self._billing.meter(principal), self._prices, request, surface)
+        return CallAccount(await self._billing.meter(principal), self._prices, request, ending)
 
 
 @dataclass(slots=True)
@@ -81,39 +108,38 @@ class CallAccount:
     """The account of one call.
 
     Attributes:
+        ending: what its surface does at its end.
         sent: how much of its stream has come.
+        settled: its end was accounted for.
     """
 
     __slots__ = (
-        "_at",
-        "_began",
-        "_body",
-        "_first",
-        "_meter",
-        "_outcome",
-        "_prices",
-        "_request",
-        "_surface",
-        "_target",
-        "sent",
-    )
+        "_asked",
+        "_at", "_began", "_body", "_first", "_meter", "_outcome", "_prices", "_request", "_target",
+        "ending", "sent", "settled",
+    )  # fmt: skip
 
-    def __init__(self, meter: Meter, prices: PriceList, request: ChatRequest, surface: str) -> None:
+    def __init__(self, meter: Meter, prices: PriceList, request: ChatRequest, ending: Ending) -> None:
         self._meter = meter
         self._prices = prices
         self._request = request
-        self._surface = surface
+        self.ending = ending
+        self.settled = False
         self._at = now_us()
         self._began = time.perf_counter_ns()
+        self._asked = False
         self._first: int | None = None
         self._target: Target | None = None
         self._outcome: Outcome | None = None
         self._body = 0
         self.sent = _Sent()
 
-    async def admit(
-        self, target: Target, outcome: Outcome, format_: Format | None, fields: dict[str, Any], body: bytes
-    ) -> bytes:
+    @property
+    def waits(self) -> bool:
+        """Whether the end of the answer waits until its usage is written."""
+        return self._meter.hard or self.ending.keep is not None
+
+    async def admit(self, target: Target, outcome: Outcome, format_: Format | None, fields: dict[str, Any]) -> bytes:
         """Let one attempt through, and return the body that it is made with: with a lower limit where that must be.
 
         Args:
@@ -121,18 +147,28 @@ class CallAccount:
             outcome: of the attempt; told of what was lowered.
             format_: the provider's format; None for embeddings.
             fields: the members of the body.
-            body: the same, encoded.
 
         Raises:
             BudgetExceeded, QuotaExceeded, PriceUnknown: if a hard limit does not admit it.
             DatabaseUnavailable: if more must be taken from a budget, and can't be now.
         """
+        body = _encoder.encode(fields)
         self._target, self._outcome, self._body = target, outcome, len(body)
         meter = self._meter
         if target.key_name is not None and target.key_owner is not None:
             await meter.with_key(target.key_owner, target.key_name)
         if not meter.hard:
+            self._asked = True
             return body
+        body = await self._hold(target, outcome, format_, fields, body)
+        self._asked = True
+        return body
+
+    async def _hold(
+        self, target: Target, outcome: Outcome, format_: Format | None, fields: dict[str, Any], body: bytes
+    ) -> bytes:
+        """Reserve what the call may come to; where the answer has no limit of its own, one that fits is written."""
+        meter = self._meter
         found = ceilings.of_call(target, format_, fields, body)
         for _ in range(_LOWERINGS):
             try:
@@ -173,26 +209,33 @@ class CallAccount:
         for budget, used in self._meter.overrun(outcome.cost_nano or 0, tokens):
             outcome.warnings.append(f"{describe(budget).capitalize()} is used up: {amount_text(budget.unit, used)}.")
 
-    async def settle(self, outcome: Outcome, *, also: Also | None = None) -> None:
-        """Account for a complete answer, whose cost is computed; waits for the commit where a hard limit applies.
+    async def settle(self, outcome: Outcome, answer: bytes) -> None:
+        """Account for a complete answer, whose cost is computed; where the call `waits`, until that is written.
+
+        Args:
+            outcome: what is known of it.
+            answer: as it is sent, to be kept where somebody keeps it.
 
         Raises:
-            DatabaseUnavailable: if that takes too long; it will be written.
+            OutcomeUnknown: if that takes too long; it will be written.
         """
+        self.settled = True
         usage = outcome.usage or self._estimate()
         event = self._event(outcome, usage, "ok", estimated=outcome.usage is None)
-        await self._meter.settle(event, also=also)
+        keep = self.ending.keep
+        await self._meter.settle(event, also=None if keep is None else keep(answer, outcome))
 
     def fail(self, problem: BaseException) -> None:
         """Account for a call that brought no complete answer; what it came to may be an estimate. Never waits."""
+        if self.settled:
+            return
+        self.settled = True
         outcome, target = self._outcome, self._target
-        if outcome is None or target is None or isinstance(problem, BudgetExceeded | QuotaExceeded):
-            self._meter.release()
+        if outcome is None or target is None or not self._asked:
+            self._meter.release()  # nobody was asked anything
             return
         ended: CallOutcome = "failed" if isinstance(problem, Exception) else "cancelled"
-        ran = ended == "cancelled" or isinstance(problem, _MAY_HAVE_RUN)
-        if isinstance(problem, MeshError) and problem.unexecuted:
-            ran = False
+        ran = may_have_run(problem)
         usage = outcome.usage
         if usage is None and not ran:
             usage, outcome.cost_nano = Usage(), 0
@@ -231,7 +274,7 @@ class CallAccount:
             return body
         ceilings.write_limit(fields, format_, target, found.output)
         outcome.warnings.append(f"The answer was limited to {found.output} tokens, so that a budget holds.")
-        return msgspec.json.encode(fields)
+        return _encoder.encode(fields)
 
     def _estimate(self) -> Usage:
         return Usage(input=max(round(self._body / _BYTES_A_TOKEN), 1), output=self.sent.tokens())
@@ -252,7 +295,7 @@ class CallAccount:
             account_id=principal.account_id,
             token_id=principal.token_id,
             at=self._at,
-            surface=self._surface,
+            surface=self.ending.surface,
             provider=outcome.provider,
             model_asked=self._request.model or "",
             model=outcome.model[:256],

@@ -5,8 +5,9 @@ asked, and the answer is written in the transaction of the call's usage. So what
 either the answer, or that nobody knows what became of the first: it is never made twice.
 """
 
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Coroutine
 from dataclasses import dataclass
+from typing import Any
 
 import msgspec
 from sqlalchemy import bindparam, insert, select, update
@@ -15,7 +16,8 @@ from sqlalchemy.sql.expression import delete
 from mesh_server.accounts.models import Principal
 from mesh_server.audit.chain import KeyedHash
 from mesh_server.db.engine import Database
-from mesh_server.db.schema import Transaction
+from mesh_server.db.schema import Row, Transaction
+from mesh_server.db.scope import ServerWork
 from mesh_server.errors import IdempotencyMismatch, OutcomeUnknown
 from mesh_server.ids import now_us
 from mesh_server.vault import crypto
@@ -108,7 +110,7 @@ class StoredAnswers:
         keyring: seals them.
         keyed_hash: hashes keys and requests, under a key of this purpose alone.
         holder: returns the lease of this process.
-        hold: makes sure in a transaction that this lease can be found.
+        hold: makes sure in a transaction that this lease can be found; `held` is told of its commit.
         is_alive: tells in a transaction whether the process of a lease lives.
     """
 
@@ -120,6 +122,7 @@ class StoredAnswers:
         *,
         holder: Callable[[], str],
         hold: Callable[[Transaction], Awaitable[None]],
+        held: Callable[[], None],
         is_alive: Callable[[Transaction, str], Awaitable[bool]],
     ) -> None:
         self._database = database
@@ -127,6 +130,7 @@ class StoredAnswers:
         self._hash = keyed_hash
         self._holder = holder
         self._hold = hold
+        self._held = held
         self._is_alive = is_alive
 
     async def begin(self, principal: Principal, same: Same) -> Ticket | StoredAnswer | Running:
@@ -165,9 +169,12 @@ class StoredAnswers:
             )
             return ticket
 
-        return await self._database.write(work, principal)
+        found = await self._database.write(work, principal)
+        if isinstance(found, Ticket):
+            self._held()
+        return found
 
-    def finish(self, ticket: Ticket, answer: StoredAnswer) -> Callable[[Transaction], Awaitable[None]]:
+    def finish(self, ticket: Ticket, answer: StoredAnswer) -> Callable[[Transaction], Coroutine[Any, Any, None]]:
         """Return what writes an answer in a transaction of the caller's; one that is too large is not kept."""
 
         async def work(tx: Transaction) -> None:
@@ -198,14 +205,18 @@ class StoredAnswers:
 
         await self._database.write(work, principal)
 
-    async def forget_old(self, tx: Transaction) -> int:
-        """Remove some answers whose time has passed; return how many."""
+    async def purge(self) -> None:
+        """Remove the answers whose time has passed."""
+        while await self._database.write(self._forget_old, ServerWork.PURGE):
+            pass
+
+    async def _forget_old(self, tx: Transaction) -> int:
         rows = await tx.all(_OLD, now_=now_us(), limit_=_FORGET_STEP)
         for tenant_id, account_id, key_hash in rows:
             await tx.execute(_DROP, tenant_=tenant_id, account_=account_id, key_hash_=key_hash)
         return len(rows)
 
-    async def _found(self, tx: Transaction, ticket: Ticket, row: tuple) -> StoredAnswer | Running:  # type: ignore[type-arg]
+    async def _found(self, tx: Transaction, ticket: Ticket, row: Row) -> StoredAnswer | Running:
         fingerprint, holder, tenant_key_id, answer, created_at, _ = row
         if not equal(fingerprint, ticket.fingerprint):
             raise IdempotencyMismatch("This `Idempotency-Key` was used for another request.")

@@ -1,6 +1,7 @@
 """Tables and plain records of the vault."""
 
 from dataclasses import dataclass
+from typing import NamedTuple
 
 from sqlalchemy import BigInteger, Boolean, Column, Integer, LargeBinary, String, Table, Text
 
@@ -242,3 +243,16 @@ class GrantRecord:
     actions: frozenset[str]
     created_at: int
     expires_at: int | None
+
+
+class ChatKey(NamedTuple):
+    """A key opened for a call to a provider: whose it is, and which version. `repr` does not show its value."""
+
+    name: str
+    value: str
+    owner_id: str
+    version: int
+
+    def __repr__(self) -> str:
+        """Return everything but the value."""
+        return f"ChatKey(name={self.name!r}, owner_id={self.owner_id!r}, version={self.version})"
