@@ -42,6 +42,7 @@ async def mesh(tmp_path, monkeypatch, upstream):
     (tmp_path / "mesh-server.toml").write_text(CONFIG.format(url=upstream.url))
     made = await open_mesh(tmp_path, MESH_CONFIG=str(tmp_path / "mesh-server.toml"))
     made.services.chat._attempts = Attempts(Patience(tries=1))
+    await made.services.background.start()  # writes usage, and with it the answers that are kept
     await made.call("PUT", "/api/v1/keys/acme_key", {"value": "sk-acme-secret-1234"})
     yield made
     await made.services.close()

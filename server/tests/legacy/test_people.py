@@ -25,7 +25,7 @@ async def budget(mesh, me, dollars, **more):
     await Budgets(mesh.services.database).set(made)
 
 
-async def credits(mesh, call=None):
+async def credits_told(mesh, call=None):
     call = call or mesh.call
     profile = (await call("GET", "/api/v1/auth/profile")).json
     answer = await call("GET", "/v1/mesh/users/whoever/credits")
@@ -36,19 +36,19 @@ async def credits(mesh, call=None):
 
 async def test_credits_are_the_cents_that_the_smallest_hard_budget_leaves(mesh, me):
     await budget(mesh, me, 100)
-    assert await credits(mesh) == 10_000
+    assert await credits_told(mesh) == 10_000
     await budget(mesh, me, 4.2, hard=False)
-    assert await credits(mesh) == 10_000
+    assert await credits_told(mesh) == 10_000
     limit = new_budget("default", 3 * DOLLAR + 999_999, "usd", "day")
     await Budgets(mesh.services.database).set(limit)
-    assert await credits(mesh) == 300
+    assert await credits_told(mesh) == 300
 
 
 async def test_a_budget_of_others_is_none_of_mine(mesh):
     bob = await mesh.user("bob")
     await budget(mesh, (await bob("GET", "/auth/profile")).json["id"], 1)
-    assert await credits(mesh) == UNLIMITED
-    assert await credits(mesh, bob) == 100
+    assert await credits_told(mesh) == UNLIMITED
+    assert await credits_told(mesh, bob) == 100
 
 
 async def test_who_may_not_chat_has_none_and_learns_of_no_budget(mesh, me):

@@ -5,11 +5,13 @@ from dataclasses import replace
 import msgspec
 
 from mesh_server.asgi import Endpoint, Handler, Request, Send
-from mesh_server.chat.routes import ChatRoutes
+from mesh_server.chat.calls import Call, OnceRoutes
+from mesh_server.chat.routes import ChatRoutes, headers_of
 from mesh_server.chat.service import Chat
 from mesh_server.chat.surfaces import MESH
 from mesh_server.legacy import bodies
 from mesh_server.legacy.refusals import MOVED, is_theirs, send_moved_error
+from mesh_server.legacy.repeats import repeat_of
 from mesh_server.legacy.stream import PlainSend
 
 #: The path of Mesh chat, which they try, too.
@@ -37,11 +39,19 @@ class LegacyChat:
     """Handlers of the endpoints."""
 
     def __init__(self, chat: Chat) -> None:
-        self._handle = ChatRoutes(chat).handler(_SURFACE)
+        self._handle = ChatRoutes(chat).handler(_SURFACE, send_moved_error)
+        self._once = OnceRoutes(chat)
 
     async def chat(self, request: Request, send: Send) -> None:
-        """Answer a chat, whole or as a stream."""
-        await self._handle(request, PlainSend(send))
+        """Answer a chat: a whole answer is made once however often it is asked for, and whoever hangs up."""
+        body = await request.body()
+        asked = bodies.read(body, headers_of(request))
+        if asked.stream or request.header(b"idempotency-key") is not None:
+            await self._handle(request, PlainSend(send))
+            return
+        call = Call(_SURFACE, send_moved_error, request, asked, [])
+        same = repeat_of(request.principal, bodies.canonical(body))
+        await self._once.answer(call, same, send, grace_s=None)
 
     def beside(self, theirs: Handler) -> Handler:
         """Return a handler that answers the published clients, and leaves everybody else to another handler."""
