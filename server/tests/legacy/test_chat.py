@@ -18,6 +18,7 @@ PATHS = [
 ]
 AGENT = {"user-agent": "python-requests/2.32.3"}
 TEXT = [{"role": "user", "content": "hi"}]
+SYSTEM = {"role": "system", "content": "be"}
 #: What `mesh-beta` sends, and `mesh-sdk` from its module functions.
 BETA = {"prompt": "hi", "provider": "acme", "model": "m-1", "messages": TEXT, "temperature": 0.7}
 SDK = {"model": "m-1", "messages": TEXT, "provider": "acme", "temperature": None, "max_tokens": None, "thinking": None}
@@ -57,7 +58,7 @@ async def test_the_bodies_of_both_clients_are_taken_and_answered(mesh, upstream,
         ({"message": TEXT}, TEXT),
         ({"messages": [], "prompt": "hi"}, TEXT),
         ({"messages": None, "message": "hi", "prompt": None}, TEXT),
-        ({"messages": [{"role": "system", "content": "be"}, *TEXT], "prompt": "other"}, [{"role": "system", "content": "be"}, *TEXT]),
+        ({"messages": [SYSTEM, *TEXT], "prompt": "other"}, [SYSTEM, *TEXT]),
     ],
 )  # fmt: skip
 async def test_what_is_said_comes_in_several_members(mesh, upstream, body, messages):
@@ -73,10 +74,10 @@ SEE = {"type": "text", "text": "see"}
     ("message", "content"),
     [
         ({"content": [SEE, {"type": "image_url", "image_url": {"url": PNG, "detail": "high"}}]}, None),
-        ({"content": [{"type": "image", "source": {"type": "base64", "media_type": "image/png", "data": "AAAA"}}, SEE]}, [URL, SEE]),
+        ({"content": [{"type": "image", "source": {"media_type": "image/png", "data": "AAAA"}}, SEE]}, [URL, SEE]),
         ({"content": [{"type": "image", "source": {"type": "url", "url": PNG}}]}, [URL]),
         ({"parts": [{"text": "see"}, {"inline_data": {"mime_type": "image/png", "data": "AAAA"}}]}, [SEE, URL]),
-        ({"content": "lost", "parts": [{"text": "see"}, {"inlineData": {"mimeType": "image/png", "data": "AAAA"}}]}, [SEE, URL]),
+        ({"content": "lost", "parts": ["see", {"inlineData": {"mimeType": "image/png", "data": "AAAA"}}]}, [SEE, URL]),
         ({"content": ["see", {"image": {"mime_type": "image/png", "data": "AAAA"}}]}, [SEE, URL]),
         ({"content": [{"type": "image", "source": {"type": "file", "file_id": "f"}}]}, None),
         ({"content": [{"image": "no"}, 5]}, None),
@@ -222,7 +223,7 @@ async def test_an_unknown_path_of_theirs_answers_in_mesh_s_format(mesh):
         ({"content": None}, ""),
         ({}, ""),
         ({"content": None, "refusal": "I won't."}, "I won't."),
-        ({"content": [{"type": "thinking", "thinking": [{"type": "text", "text": "hm"}]}, {"type": "text", "text": "a"}, {"type": "text", "text": "b"}]}, "ab"),
+        ({"content": [{"type": "thinking", "thinking": [SEE]}, SEE, SEE]}, "seesee"),
         ({"content": "x", "reasoning_content": "hm"}, "x"),
     ],
 )  # fmt: skip

@@ -6,7 +6,6 @@ import json
 import pytest
 
 from mesh_server.accounts.models import EVERYDAY_SCOPES, Principal
-from mesh_server.chat import once
 from mesh_server.legacy import bodies
 from mesh_server.legacy.repeats import repeat_of
 from mesh_server.vault import answers
@@ -60,13 +59,13 @@ async def usage(mesh):
     return found
 
 
-async def test_twenty_four_tries_that_each_hang_up_cost_one_call(mesh, upstream, monkeypatch):
-    monkeypatch.setattr(once, "GRACE_S", 0.0)  # whoever hangs up counts for nothing here
+async def test_twenty_four_tries_that_each_hang_up_cost_one_call(mesh, upstream):
     slow = Slow(upstream)
     for path in TRIED:
         for _ in range(4):
             await give_up(mesh, path, BETA, slow.asked.wait)
-            await asyncio.sleep(0.02)
+            (running,) = mesh.services.chat.once._running.values()
+            assert (running.waiting, running.leaving) == (0, None)  # nothing is going to end it
     assert len(upstream.asked) == 1
     slow.go.set()
     answer = await chat(mesh, BETA)

@@ -1,4 +1,4 @@
-"""The clients that are on PyPI already: installed once each, and run as their users run them, in a home of their own."""
+"""The clients that are on PyPI already: installed once each, and run as their users do, in a home of their own."""
 
 import hashlib
 import json
