@@ -91,19 +91,24 @@ class Published:
         newest = max((file for file in files if file.is_file()), key=lambda file: file.stat().st_mtime_ns)
         return json.loads(newest.read_text())
 
-    def run(self, *steps: tuple, timeout: float = PATIENCE_S) -> list:
-        """Call methods one after the other in one process; an exception is a result, too."""
+    def run(self, *steps: tuple, seconds: float | None = None) -> list:
+        """Call methods one after the other in one process; an exception is a result, too.
+
+        Args:
+            steps: as `Steps` builds them.
+            seconds: for which a request is waited for, in place of the client's own number.
+        """
         self.home.mkdir(parents=True, exist_ok=True)
         wanted, results = self.folder / "steps.json", self.folder / "results.json"
         wanted.write_text(json.dumps([[of, name, list(args), named] for of, name, args, named in steps]))
         results.unlink(missing_ok=True)
         done = subprocess.run(
-            [str(self.python), str(HERE / "driver.py"), str(wanted), str(results)],
+            [str(self.python), str(HERE / "driver.py"), str(wanted), str(results), *map(str, filter(None, [seconds]))],
             env=self.variables(),
             cwd=self.folder,
             stdin=subprocess.DEVNULL,
             capture_output=True,  # never shown: one of them prints its tokens
-            timeout=timeout,
+            timeout=PATIENCE_S,
         )
         assert results.is_file(), f"the driver ended with {done.returncode}"
         return json.loads(results.read_text())
