@@ -91,6 +91,19 @@ class Published:
         newest = max((file for file in files if file.is_file()), key=lambda file: file.stat().st_mtime_ns)
         return json.loads(newest.read_text())
 
+    def command(self, name: str) -> subprocess.CompletedProcess[str]:
+        """Run one of the client's commands to its end."""
+        self.home.mkdir(parents=True, exist_ok=True)
+        return subprocess.run(
+            [str(self.python.with_name(name))],
+            env=self.variables(),
+            cwd=self.folder,
+            stdin=subprocess.DEVNULL,
+            capture_output=True,
+            text=True,
+            timeout=PATIENCE_S,
+        )
+
     def run(self, *steps: tuple, seconds: float | None = None) -> list:
         """Call methods one after the other in one process; an exception is a result, too.
 

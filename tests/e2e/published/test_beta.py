@@ -159,6 +159,14 @@ def test_what_never_works(beta):
     assert [result.get("raised") for result in results] == ["TypeError", "TypeError", "TypeError", "AttributeError"]
 
 
+def test_its_command_and_its_functions_never_log_in(beta):
+    (beta.home / ".mesh/token.json").unlink()
+    (beta.folder / ".mesh_token.json").unlink()
+    assert beta.command("mesh-auth").returncode == 1
+    results = beta.run(MODULE.list_keys(), MODULE.chat("hi"))
+    assert [result.get("raised") for result in results] == ["NotImplementedError"] * 2
+
+
 # --- the old scheme ---
 
 

@@ -68,6 +68,7 @@ def test_beta_logs_in_by_its_browser(issuer, person, beta_python):
     stored, value = log_in(issuer, made, CLIENT.store_key("k", "v"), CLIENT.get_key("k"))
     assert (stored["success"], value) == (True, "v")
     assert made.stored()["expires_at"] > time.time() + 3000
+    assert "refresh_token" not in made.stored()  # it came, and the client dropped it
 
 
 def test_sdk_logs_in_by_its_browser_and_renews_its_login(issuer, person, sdk_python):

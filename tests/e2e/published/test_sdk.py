@@ -129,6 +129,18 @@ def test_what_never_works(sdk):
     results = sdk.run(MODULE.complete("hi"), MODULE.image("a cat"))
     assert "raised" in results[0]
     assert "raised" in results[1] or results[1]["value"].get("success") is not True
+    done = sdk.command("mesh-pre-deploy")
+    assert done.returncode != 0
+    assert "ImportError" in done.stderr
+
+
+def test_the_order_of_its_arguments_is_another_one_than_people_believe(prover):
+    """Whoever writes user, name and value sends the value as the user: nobody is told that it was verified."""
+    stored, verified = values(
+        prover.run(ZKP.store_key_zkp("u", "name", "value-1"), ZKP.verify_key("u", "name", "value-1"))
+    )
+    assert stored["success"] is True
+    assert verified.get("verified") is not True
 
 
 # --- the old scheme ---

@@ -1,6 +1,7 @@
 """Accounts, credits and API keys as the published clients ask for them."""
 
 from datetime import datetime
+from typing import Annotated
 
 import msgspec
 
@@ -13,18 +14,22 @@ from mesh_server.legacy.refusals import MOVED, send_moved_error
 _NO_STORE = (b"cache-control", b"no-store")
 #: Largest body in bytes.
 _MOST_BODY = 16 * 1024
+#: The name of an API key that was given none.
+_NAMELESS = "made by a published client"
+
+UserId = Annotated[str, msgspec.Meta(min_length=1, max_length=512)]
 
 
 class OldUser(msgspec.Struct):
     """A user to be there. Members that are not named here are not looked at."""
 
-    id: str
+    id: UserId
 
 
 class OldUserKnown(msgspec.Struct):
     """What was asked, said back: nothing is made, and nothing is told of who is there."""
 
-    id: str
+    id: UserId
     success: bool = True
 
 
@@ -91,7 +96,7 @@ class LegacyPeople:
         """Make an API token; with 200, since the client takes 201 for a failure and makes two more."""
         body = await request.json(_new_key, _MOST_BODY)
         token, made = await self._accounts.issue_token(
-            request.principal, name=body.name or "", scopes=None, expires_at=None
+            request.principal, name=body.name or _NAMELESS, scopes=None, expires_at=None
         )
         expires_at = None if made.expires_at is None else moment(made.expires_at)
         key = OldApiKey(token, made.id, made.name, moment(made.created_at), expires_at)
