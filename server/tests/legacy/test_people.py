@@ -90,7 +90,9 @@ async def test_nobody_learns_who_is_there(mesh, me):
     assert known.headers["content-length"] == unknown.headers["content-length"]
 
 
-@pytest.mark.parametrize("body", [{}, [], {"id": None}, {"id": 5}, {"id": ""}, {"id": "x" * 513}, {"id": "x" * 20_000}, b"no"])
+@pytest.mark.parametrize(
+    "body", [{}, [], {"id": None}, {"id": 5}, {"id": ""}, {"id": "x" * 513}, {"id": "x" * 20_000}, b"no"]
+)
 async def test_what_is_no_user_is_refused(mesh, body):
     answer = await mesh.call("POST", "/v1/mesh/users", body, token=None)
     assert answer.status in {400, 413}
