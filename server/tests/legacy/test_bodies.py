@@ -13,7 +13,7 @@ from mesh_server.legacy import bodies
 
 SCALARS = st.none() | st.booleans() | st.integers() | st.floats(allow_nan=False) | st.text(max_size=8)
 VALUES = st.recursive(
-    SCALARS, lambda inner: st.lists(inner, max_size=3) | st.dictionaries(st.text(max_size=6), inner, max_size=3), max_leaves=8
+    SCALARS, lambda x: st.lists(x, max_size=3) | st.dictionaries(st.text(max_size=6), x, max_size=3), max_leaves=8
 )  # fmt: skip
 WORDS = st.sampled_from(
     ["type", "text", "image", "source", "parts", "content", "role", "media_type", "data", "inline_data"]
