@@ -73,6 +73,8 @@ async def test_twenty_four_tries_that_each_hang_up_cost_one_call(mesh, upstream)
     assert answer.headers["idempotency-replayed"] == "true"
     assert len(upstream.asked) == 1
     assert await usage(mesh) == 1
+    rows = (await mesh.call("GET", "/api/v1/usage?by=surface")).json["usage"]
+    assert [(row["surface"], row["calls"]) for row in rows] == [("legacy", 1)]
 
 
 async def test_tries_side_by_side_join(mesh, upstream):

@@ -24,7 +24,7 @@ PATHS = (
     "/v1/mesh/complete",
     "/api/v1/completions",
 )
-_SURFACE = replace(MESH, read=bodies.read, answer=bodies.answer)
+_SURFACE = replace(MESH, name="legacy", read=bodies.read, answer=bodies.answer)
 
 
 class _Marks(msgspec.Struct):
