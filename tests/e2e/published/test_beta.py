@@ -164,7 +164,7 @@ def test_its_command_and_its_functions_never_log_in(beta):
     (beta.folder / ".mesh_token.json").unlink()
     assert beta.command("mesh-auth").returncode == 1
     results = beta.run(MODULE.list_keys(), MODULE.chat("hi"))
-    assert all("_authenticate_backend_driven" in result["text"] for result in results)  # a placeholder says so
+    assert all("not implemented" in result["text"] for result in results)
 
 
 # --- the old scheme ---
