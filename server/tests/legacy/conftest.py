@@ -1,5 +1,7 @@
 """A server whose one provider does what the test says, and what both published clients send."""
 
+from contextlib import asynccontextmanager
+
 import pytest
 
 from mesh_server.chat.attempts import Attempts, Patience
@@ -36,16 +38,23 @@ async def upstream():
     await made.stop()
 
 
-@pytest.fixture
-async def mesh(tmp_path, monkeypatch, upstream):
-    monkeypatch.chdir(tmp_path)
-    (tmp_path / "mesh-server.toml").write_text(CONFIG.format(url=upstream.url))
-    made = await open_mesh(tmp_path, MESH_CONFIG=str(tmp_path / "mesh-server.toml"))
+@asynccontextmanager
+async def serving(folder, upstream, **environment):
+    """A server with these providers, whose person has a key for one of them."""
+    (folder / "mesh-server.toml").write_text(CONFIG.format(url=upstream.url))
+    made = await open_mesh(folder, MESH_CONFIG=str(folder / "mesh-server.toml"), **environment)
     made.services.chat._attempts = Attempts(Patience(tries=1))
     await made.services.background.start()  # writes usage, and with it the answers that are kept
     await made.call("PUT", "/api/v1/keys/acme_key", {"value": "sk-acme-secret-1234"})
     yield made
     await made.services.close()
+
+
+@pytest.fixture
+async def mesh(tmp_path, monkeypatch, upstream):
+    monkeypatch.chdir(tmp_path)
+    async with serving(tmp_path, upstream) as made:
+        yield made
 
 
 @pytest.fixture

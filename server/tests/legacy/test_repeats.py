@@ -11,10 +11,18 @@ from mesh_server.legacy.repeats import repeat_of
 from mesh_server.vault import answers
 
 from ..chat.upstream import completion
+from .conftest import serving
 from .test_chat import AGENT, BETA, SDK, SHARED, chat
 
 #: The paths that `mesh-beta` tries, in its order.
 TRIED = [SHARED, "/v1/mesh/chat", SHARED, "/api/v1/completions", SHARED, "/api/v1/completions"]
+
+
+@pytest.fixture
+async def mesh(tmp_path, monkeypatch, upstream, database_url):
+    monkeypatch.chdir(tmp_path)
+    async with serving(tmp_path, upstream, MESH_DATABASE_URL=database_url) as made:
+        yield made
 
 
 class Slow:
