@@ -15,6 +15,7 @@ from mesh_server import openapi
 from mesh_server.accounts import login_routes
 from mesh_server.accounts import routes as account_routes
 from mesh_server.accounts.acting import Acting
+from mesh_server.accounts.models import Principal
 from mesh_server.accounts.oidc.exchange import Exchange
 from mesh_server.accounts.oidc.issuers import Issuers
 from mesh_server.accounts.service import Accounts
@@ -33,6 +34,8 @@ from mesh_server.db.changes import Changes
 from mesh_server.db.engine import Database
 from mesh_server.errors import MeshError
 from mesh_server.guard import Guard
+from mesh_server.legacy.credits import credits_of
+from mesh_server.legacy.routes import with_legacy
 from mesh_server.operations import Operations
 from mesh_server.proofs import legacy, legacy_routes
 from mesh_server.proofs import routes as proof_routes
@@ -194,7 +197,7 @@ class Services:
         operations = Operations(self._ready)
         endpoints = [
             *operations.endpoints(),
-            *account_routes.endpoints(self.accounts),
+            *account_routes.endpoints(self.accounts, self._credits),
             *TrailRoutes(self.audit).endpoints(),
             *login_routes.endpoints(self.exchange),
             *vault_routes.endpoints(self.vault),
@@ -205,11 +208,20 @@ class Services:
             *key_test_routes.endpoints(self.chat.key_tests),
             *beside,
         ]
+        endpoints = with_legacy(
+            endpoints, accounts=self.accounts, vault=self.vault, chat=self.chat, credits_of=self._credits
+        )
         document = openapi.document(endpoints, server_url=self.settings.public_url)
         operations.publish(msgspec.json.encode(document))
         gc.collect()
         gc.freeze()  # what lives as long as the process is not looked at again: shorter pauses under load
         return Guard(endpoints, self.accounts, self.acting, allowed_hosts=self.settings.allowed_hosts)
+
+    async def _credits(self, principal: Principal) -> int:
+        if "chat" not in principal.scopes:
+            return credits_of(None, may_chat=False)
+        found = await Budgets(self.database).of_caller(principal.tenant_id, principal.account_id, principal.token_id)
+        return credits_of(billing_routes.left_usd(found), may_chat=True)
 
     def _old_scheme(self) -> list[Endpoint]:
         if not self.settings.legacy_zkp:

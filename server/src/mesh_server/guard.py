@@ -107,7 +107,7 @@ class Guard:
             [Route(path, _Path(path, methods)) for path, methods in paths.items()], redirect_slashes=False
         )
         # An unknown path under /v1/ answers in the format of the surface that lives there.
-        self._official = [e for e in endpoints if e.path.startswith("/v1/")]
+        self._official = [e for e in endpoints if e.path.startswith("/v1/") and not e.path.startswith("/v1/mesh/")]
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Serve one request; an exception never leaves."""
@@ -148,7 +148,7 @@ class Guard:
     def _writer_for(self, request: Request) -> ErrorWriter:
         """Return what writes errors where no endpoint was found yet: by the path's beginning, or by a header."""
         path: bytes = request.scope["raw_path"]
-        if not path.startswith(b"/v1/") or not self._official:
+        if not path.startswith(b"/v1/") or path.startswith(b"/v1/mesh/") or not self._official:
             return send_error
         near = (e for e in self._official if path.startswith(e.path.encode() + b"/"))
         header = (e for e in self._official if e.error_with is not None)
@@ -203,6 +203,9 @@ class Guard:
 
 
 def _writer_of(endpoint: Endpoint, request: Request) -> ErrorWriter:
+    theirs = endpoint.error_for(request) if endpoint.error_for is not None else None
+    if theirs is not None:
+        return theirs
     if endpoint.error_with is not None and request.header(endpoint.error_with[0]) is not None:
         return endpoint.error_with[1]
     return endpoint.send_error

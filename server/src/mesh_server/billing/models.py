@@ -101,7 +101,8 @@ class UsageEvent:
     Attributes:
         tenant_id, account_id, token_id: whose call it was, and with which API token; None for a login.
         at: when it began.
-        surface: the wire format that was spoken: `mesh`, `openai_chat`, `openai_responses`, `anthropic`, `embeddings`.
+        surface: the wire format that was spoken: `mesh`, `openai_chat`, `openai_responses`, `anthropic`, `embeddings`,
+            `legacy`.
         provider: who answered, or was asked last.
         model_asked: as the caller named it; empty where the choice was left to the server.
         model: what answered, by the provider's own word where it gave one.

@@ -53,7 +53,11 @@ class Providers:
     async def routes(self, request: ChatRequest) -> Sequence[Route]:
         """Return where a request may go; see `routing.routes`."""
         strict = self._settings.strict_models if request.strict_models is None else request.strict_models
-        return routes(await self.known(), request.model, request.provider, strict=strict)
+        known = await self.known()
+        provider = request.provider
+        if request.provider_is_a_guess and request.model is not None and known.knows(request.model, provider):
+            provider = None
+        return routes(known, request.model, provider, strict=strict)
 
     async def usable(self, principal: Principal, known: Known) -> dict[str, list[str]]:
         """Return the models that a caller can use, by provider."""

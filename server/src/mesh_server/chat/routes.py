@@ -87,7 +87,7 @@ class ChatRoutes:
         """Return the handler of a surface, whose failures `error` writes; `more` headers are of its every answer."""
 
         async def handle(request: Request, send: Send) -> None:
-            asked = surface.read(await request.body(), _headers(request))
+            asked = surface.read(await request.body(), headers_of(request))
             call = Call(surface, error, request, asked, list(more))
             same = await same_request(request)
             if same is not None:
@@ -105,7 +105,7 @@ class ChatRoutes:
 
     async def count_tokens(self, request: Request, send: Send) -> None:
         """Answer how many tokens a request has, in Anthropic's format."""
-        asked = requests.read_messages(await request.body(), _headers(request), counting=True)
+        asked = requests.read_messages(await request.body(), headers_of(request), counting=True)
 
         async def work() -> None:
             count, outcome = await in_time(asked, self._chat.count(request.principal, asked))
@@ -116,7 +116,7 @@ class ChatRoutes:
 
     async def embeddings(self, request: Request, send: Send) -> None:
         """Answer embeddings in OpenAI's format."""
-        asked = requests.read_embeddings(await request.body(), _headers(request))
+        asked = requests.read_embeddings(await request.body(), headers_of(request))
 
         async def work() -> None:
             body, outcome = await in_time(
@@ -236,7 +236,7 @@ def _list(
     )
 
 
-def _headers(request: Request) -> dict[str, str]:
+def headers_of(request: Request) -> dict[str, str]:
     """Return what a surface reads of the headers; a value that is no ASCII is none that means anything."""
     names = (requests.TIMEOUT_HEADER, "anthropic-version", "anthropic-beta")
     found = ((name, request.header(name.encode())) for name in names)

@@ -51,6 +51,7 @@ _DROP_HELD = delete(chat_answers).where(_HELD)
 _ANSWER = (
     update(chat_answers).where(_HELD).values(tenant_key_id=bindparam("tenant_key_id_"), answer=bindparam("answer_"))
 )
+_SHORTEN = update(chat_answers).where(_HELD).values(expires_at=bindparam("expires_at_"))
 _OLD = (
     select(chat_answers.c.tenant_id, chat_answers.c.account_id, chat_answers.c.key_hash)
     .where(chat_answers.c.expires_at <= bindparam("now_"))
@@ -75,11 +76,13 @@ class Same:
         key: the header `Idempotency-Key`, or what stands in its place.
         request: everything that the answer depends on.
         kept_us: microseconds for which the answer is kept.
+        failure_kept_us: the same for a failure after which nothing may be done again; None for as long as an answer.
     """
 
     key: bytes
     request: bytes
     kept_us: int = KEPT_US
+    failure_kept_us: int | None = None
 
     def __repr__(self) -> str:
         """Return nothing of the request: it is what somebody said."""
@@ -96,6 +99,7 @@ class Ticket:
     fingerprint: bytes
     holder: str
     created_at: int
+    failure_kept_us: int | None = None
 
 
 class Running:
@@ -147,6 +151,7 @@ class StoredAnswers:
             self._hash(b"request" + same.request),
             self._holder(),
             now_us(),
+            same.failure_kept_us,
         )
 
         async def work(tx: Transaction) -> Ticket | StoredAnswer | Running:
@@ -195,7 +200,15 @@ class StoredAnswers:
 
     async def store(self, principal: Principal, ticket: Ticket, answer: StoredAnswer) -> None:
         """Write an answer that no usage is written with: a failure after which nothing may be done again."""
-        await self._database.write(self.finish(ticket, answer), principal)
+        finish = self.finish(ticket, answer)
+
+        async def work(tx: Transaction) -> None:
+            await finish(tx)
+            if ticket.failure_kept_us is not None:
+                held = {"holder_": ticket.holder, "created_": ticket.created_at}
+                await tx.execute(_SHORTEN, **_mine(ticket), **held, expires_at_=now_us() + ticket.failure_kept_us)
+
+        await self._database.write(work, principal)
 
     async def abandon(self, principal: Principal, ticket: Ticket) -> None:
         """Give the right back: nothing was done, the same request may come again."""
