@@ -185,11 +185,11 @@ class Mesh:
         return caller(self.app, await self.services.accounts.create_token(account, name="test", **arguments))
 
 
-async def open_mesh(folder: Path, **environment: str) -> Mesh:
+async def open_mesh(folder: Path, *, behind_proxy: bool = False, **environment: str) -> Mesh:
     services = await Services.open(settings_in(folder, **environment))
     owner = await services.accounts.ensure_local_account()
     token = await services.accounts.create_token(owner, name="test")
-    app = services.application()
+    app = services.application(behind_proxy=behind_proxy)
     return Mesh(services, app, token, caller(app, token))
 
 

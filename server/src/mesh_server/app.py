@@ -19,6 +19,7 @@ from mesh_server.accounts.oidc.exchange import Exchange
 from mesh_server.accounts.oidc.issuers import Issuers
 from mesh_server.accounts.service import Accounts
 from mesh_server.accounts.trail_routes import TrailRoutes
+from mesh_server.addresses import is_loopback
 from mesh_server.asgi import Endpoint
 from mesh_server.audit.service import Audit
 from mesh_server.billing import routes as billing_routes
@@ -33,6 +34,9 @@ from mesh_server.db.changes import Changes
 from mesh_server.db.engine import Database
 from mesh_server.errors import MeshError
 from mesh_server.guard import Guard
+from mesh_server.metrics.parts import assemble
+from mesh_server.metrics.service import Metrics
+from mesh_server.metrics.shared import Shared
 from mesh_server.operations import Operations
 from mesh_server.proofs import legacy, legacy_routes
 from mesh_server.proofs import routes as proof_routes
@@ -67,8 +71,10 @@ class Background:
         proofs: Proofs,
         billing: Billing,
         answers: StoredAnswers,
+        metrics: Metrics,
     ) -> None:
         self.changes = changes
+        self._metrics = metrics
         self._billing = billing
         self._answers = answers
         self._keyring = keyring
@@ -82,6 +88,7 @@ class Background:
         await self.changes.start()
         await self._audit.start()
         await self._billing.start()
+        await self._metrics.start()
         self._tasks = [asyncio.create_task(work()) for work in (self._purge_forever, self._watch_master_key)]
 
     async def stop(self) -> None:
@@ -93,6 +100,7 @@ class Background:
                 await task
         self._tasks = []
         await self._billing.stop()
+        await self._metrics.stop()
         await self._audit.stop()
 
     async def _watch_master_key(self) -> None:
@@ -130,11 +138,17 @@ class Services:
     vault: Vault
     billing: Billing
     chat: Chat
+    metrics: Metrics
     background: Background
 
     @classmethod
-    async def open(cls, settings: Settings) -> Self:
+    async def open(cls, settings: Settings, *, shared: Shared | None = None, index: int = 0) -> Self:
         """Open the database, try the master key on it, and build the services.
+
+        Args:
+            settings: the configuration.
+            shared: where several workers leave their metrics; None for one process.
+            index: which of them this is.
 
         Raises:
             StartupError: one sentence that says what is wrong with the data folder, the database or a key.
@@ -163,7 +177,8 @@ class Services:
                 is_alive=is_alive,
             )
             chat = Chat(settings.chat, vault, billing, answers)
-            background = Background(Changes(database), keyring, audit, vault, proofs, billing, answers)
+            metrics = assemble(database, billing, chat, shared, index)
+            background = Background(Changes(database), keyring, audit, vault, proofs, billing, answers, metrics)
             background.changes.on_change(accounts.forget)
             background.changes.on_change(acting.forget)
             background.changes.on_change(vault.forget)
@@ -171,9 +186,8 @@ class Services:
         except BaseException:
             await database.close()
             raise
-        return cls(
-            settings, database, keyring, audit, accounts, acting, exchange, proofs, vault, billing, chat, background
-        )
+        made = (keyring, audit, accounts, acting, exchange, proofs, vault, billing, chat, metrics, background)
+        return cls(settings, database, *made)
 
     async def close(self) -> None:
         """Stop the local model, then close the database: what was begun is finished."""
@@ -182,13 +196,15 @@ class Services:
         await self.accounts.issuers.close()
         await self.database.close()
 
-    def application(self, beside: Sequence[Endpoint] = ()) -> Guard:
+    def application(self, beside: Sequence[Endpoint] = (), *, behind_proxy: bool = False) -> Guard:
         """Return the ASGI application.
 
         Args:
             beside: endpoints that are served beside the capabilities' own.
+            behind_proxy: a proxy hands the requests on, so that not only this machine's programs reach loopback.
         """
-        operations = Operations(self._ready)
+        open_metrics = not behind_proxy and self._for_this_machine()
+        operations = Operations(self._ready, self.metrics.scrape, open_metrics=open_metrics)
         endpoints = [
             *operations.endpoints(),
             *account_routes.endpoints(self.accounts),
@@ -206,13 +222,20 @@ class Services:
         operations.publish(msgspec.json.encode(document))
         gc.collect()
         gc.freeze()  # what lives as long as the process is not looked at again: shorter pauses under load
-        return Guard(endpoints, self.accounts, self.acting, allowed_hosts=self.settings.allowed_hosts)
+        hosts = self.settings.allowed_hosts
+        return Guard(endpoints, self.accounts, self.acting, self.metrics.counts, allowed_hosts=hosts)
 
     def _old_scheme(self) -> list[Endpoint]:
         if not self.settings.legacy_zkp:
             return legacy.endpoints()
         proofs = LegacyProofs(self.database, self.settings.zkp_rates, self.audit, self.vault.plain)
         return legacy_routes.endpoints(proofs, self.keyring.hasher("proof-addresses"))
+
+    def _for_this_machine(self) -> bool:
+        """Whether nothing in the configuration says that others reach the server, be it through a proxy."""
+        settings = self.settings
+        by_name = all(is_loopback(host) for host in settings.allowed_hosts)  # the public one is among them
+        return settings.loopback_only and by_name and not settings.trusted_proxies
 
     async def _ready(self) -> None:
         await self.database.check()

@@ -85,6 +85,10 @@ class Breaker:
         self._open_until: dict[str, float] = {}
         self._probing: set[str] = set()
 
+    def resting(self) -> list[str]:
+        """Return the names of those that are left alone, or looked at by a probe."""
+        return list(self._open_until)
+
     def passing(self, name: str) -> "_Passage":
         """Return a context that lets one call to `name` pass, and learns from what becomes of it.
 
