@@ -115,11 +115,14 @@ class Background:
                 removed = await self._vault.purge()
                 await self._proofs.purge()
                 await self._answers.purge()
+                events = await self._billing.purge()
             except MeshError as problem:
-                _log.warning("expired deletions can't be removed now", code=problem.code)
+                _log.warning("what is old can't be removed now", code=problem.code)
             else:
                 if removed:
                     _log.info("removed keys that were deleted long ago", keys=removed)
+                if events:
+                    _log.info("removed usage that is older than it is kept", calls=events)
             await asyncio.sleep(PURGE_S)
 
 
@@ -167,7 +170,7 @@ class Services:
             proofs = Proofs(database, roots, settings.server_id, settings.zkp_rates, audit)
             verifiers = Verifiers(proofs.value_changed, proofs.provable)
             vault = Vault(database, keyring, audit, settings.vault, verifiers)
-            billing = Billing(database)
+            billing = Billing(database, usage_kept_us=settings.usage_kept_us)
             answers = StoredAnswers(
                 database,
                 keyring,

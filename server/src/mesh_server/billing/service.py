@@ -7,7 +7,7 @@ from collections.abc import Callable, Sequence
 import structlog
 
 from mesh_server.accounts.models import Principal
-from mesh_server.billing import reaper
+from mesh_server.billing import reaper, retention
 from mesh_server.billing import statements as sql
 from mesh_server.billing.lease import RENEW_S, Lease
 from mesh_server.billing.models import Budget, UsageEvent
@@ -165,6 +165,7 @@ class Billing:
 
     Args:
         database: where they are.
+        usage_kept_us: microseconds for which the usage of a call is kept; None for ever.
 
     Attributes:
         slices: what this process holds of budgets.
@@ -172,8 +173,9 @@ class Billing:
         observers: called with every call that ended.
     """
 
-    def __init__(self, database: Database) -> None:
+    def __init__(self, database: Database, *, usage_kept_us: int | None = None) -> None:
         self._database = database
+        self._usage_kept_us = usage_kept_us
         self.lease = Lease(database)
         self.slices = Slices(database, self.lease)
         self.recorder = Recorder(database, self.lease)
@@ -223,6 +225,17 @@ class Billing:
         self.recorder.put(settlement)
         for observe in self.observers:
             observe(settlement.event)
+
+    async def purge(self) -> int:
+        """Remove usage that is older than it is kept, and budgets' periods that ended; return the removed events.
+
+        Raises:
+            MeshError: if the database can't be written now.
+        """
+        await retention.purge_periods(self._database)
+        if self._usage_kept_us is None:
+            return 0
+        return await retention.purge_usage(self._database, self._usage_kept_us)
 
     def forget(self) -> None:
         """Forget which budgets there are; called when any process changed one."""

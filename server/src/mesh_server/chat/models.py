@@ -5,6 +5,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from mesh_server.chat.formats.common import UNKNOWN, Abilities
+from mesh_server.vault.answers import KEPT_US
 
 #: The provider that runs on this machine.
 LOCAL = "local"
@@ -60,6 +61,7 @@ class ChatSettings:
         fallbacks: names of models that the operator made up, with their targets.
         strict_models: refuse a retired model instead of answering with its successor.
         prices_file: the operator's own prices, in TOML; None without.
+        answers_kept_us: microseconds for which the answer of a call with an `Idempotency-Key` is kept.
     """
 
     providers: tuple[Provider, ...]
@@ -67,6 +69,7 @@ class ChatSettings:
     fallbacks: tuple[Fallback, ...] = ()
     strict_models: bool = False
     prices_file: Path | None = None
+    answers_kept_us: int = KEPT_US
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

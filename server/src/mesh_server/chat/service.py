@@ -83,6 +83,7 @@ class Chat:
 
     Attributes:
         once: calls with an `Idempotency-Key`.
+        answers_kept_us: microseconds for which their answers are kept.
         key_tests: tests the callers' keys with the same providers.
 
     Raises:
@@ -98,6 +99,7 @@ class Chat:
         self._prices = PriceList(settings.prices_file)
         self._accounting = Accounting(billing, self._prices)
         self.once = Once(answers)
+        self.answers_kept_us = settings.answers_kept_us
         self.key_tests = KeyTests(settings.providers, vault, self._calls.models)
 
     def local_model(self) -> str | None:
