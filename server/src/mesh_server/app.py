@@ -71,6 +71,7 @@ class Background:
         proofs: Proofs,
         billing: Billing,
         answers: StoredAnswers,
+        *,
         metrics: Metrics,
     ) -> None:
         self.changes = changes
@@ -181,7 +182,8 @@ class Services:
             )
             chat = Chat(settings.chat, vault, billing, answers)
             metrics = assemble(database, billing, chat, shared, index)
-            background = Background(Changes(database), keyring, audit, vault, proofs, billing, answers, metrics)
+            changes = Changes(database)
+            background = Background(changes, keyring, audit, vault, proofs, billing, answers, metrics=metrics)
             background.changes.on_change(accounts.forget)
             background.changes.on_change(acting.forget)
             background.changes.on_change(vault.forget)

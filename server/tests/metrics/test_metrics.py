@@ -140,7 +140,8 @@ async def test_no_label_says_whose_it_was_or_what_was_said(mesh):
     assert found["mesh_http_requests_total", "404", "GET", "other"] == 1
     names = {label for family in read_text(text) for s in family.samples for label in s.labels}
     assert names == {
-        "surface", "provider", "model", "outcome", "kind", "method", "route", "status", "state", "worker", "version", "le",
+        "surface", "provider", "model", "outcome", "kind", "method", "route", "status", "state", "worker", "version",
+        "le",
     }  # fmt: skip
 
 
