@@ -3,6 +3,7 @@
 import asyncio
 import contextlib
 import gc
+import os
 import sys
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -44,6 +45,8 @@ from mesh_server.proofs.legacy_service import LegacyProofs
 from mesh_server.proofs.roots import Roots
 from mesh_server.proofs.service import Proofs
 from mesh_server.settings import Settings
+from mesh_server.tracing.spans import Tracing
+from mesh_server.tracing.start import open_tracing
 from mesh_server.vault import routes as vault_routes
 from mesh_server.vault.answers import StoredAnswers
 from mesh_server.vault.keyring import Keyring
@@ -143,6 +146,7 @@ class Services:
     billing: Billing
     chat: Chat
     metrics: Metrics
+    tracing: Tracing | None
     background: Background
 
     @classmethod
@@ -182,6 +186,10 @@ class Services:
             )
             chat = Chat(settings.chat, vault, billing, answers)
             metrics = assemble(database, billing, chat, shared, index)
+            tracing = open_tracing(os.environ)
+            if tracing is not None:
+                billing.observers.append(tracing.call)
+                chat.trace_headers = tracing.headers
             changes = Changes(database)
             background = Background(changes, keyring, audit, vault, proofs, billing, answers, metrics=metrics)
             background.changes.on_change(accounts.forget)
@@ -191,7 +199,7 @@ class Services:
         except BaseException:
             await database.close()
             raise
-        made = (keyring, audit, accounts, acting, exchange, proofs, vault, billing, chat, metrics, background)
+        made = (keyring, audit, accounts, acting, exchange, proofs, vault, billing, chat, metrics, tracing, background)
         return cls(settings, database, *made)
 
     async def close(self) -> None:
@@ -200,6 +208,8 @@ class Services:
         await self.chat.close()
         await self.accounts.issuers.close()
         await self.database.close()
+        if self.tracing is not None:
+            await self.tracing.close()
 
     def application(self, beside: Sequence[Endpoint] = (), *, behind_proxy: bool = False) -> Guard:
         """Return the ASGI application.
@@ -228,7 +238,7 @@ class Services:
         gc.collect()
         gc.freeze()  # what lives as long as the process is not looked at again: shorter pauses under load
         hosts = self.settings.allowed_hosts
-        return Guard(endpoints, self.accounts, self.acting, self.metrics.counts, allowed_hosts=hosts)
+        return Guard(endpoints, self.accounts, self.acting, self.metrics.counts, self.tracing, allowed_hosts=hosts)
 
     def _old_scheme(self) -> list[Endpoint]:
         if not self.settings.legacy_zkp:

@@ -37,6 +37,7 @@ from mesh_server.errors import (
 )
 from mesh_server.ids import request_id
 from mesh_server.metrics.counts import Counts
+from mesh_server.tracing.spans import Tracing
 
 #: Names the account that a service acts for (docs/adr/0050).
 ACT_AS = b"mesh-act-as"
@@ -86,6 +87,7 @@ class Guard:
         accounts: verifies credentials; None where every endpoint is public.
         acting: lets a service act for the account that `Mesh-Act-As` names; None where nobody can.
         counts: counts the requests.
+        tracing: makes a span of each; None where nobody wants them.
         allowed_hosts: lower-case host names that a request may name; `*` allows every one.
     """
 
@@ -95,12 +97,14 @@ class Guard:
         accounts: Accounts | None,
         acting: Acting | None = None,
         counts: Counts | None = None,
+        tracing: Tracing | None = None,
         *,
         allowed_hosts: frozenset[str],
     ) -> None:
         self._accounts = accounts
         self._acting = acting
         self._counts = counts or Counts(lambda _event: None)
+        self._tracing = tracing
         self._allowed_hosts = allowed_hosts
         self._seen_hosts: set[bytes] = set()
         paths: dict[str, dict[str, Endpoint]] = {}
@@ -122,13 +126,30 @@ class Guard:
         answer = Answer(send, request.request_id)
         self._counts.running += 1
         try:
-            endpoint, failure = await self._serve(request, answer)
+            if self._tracing is None:
+                endpoint, failure = await self._serve(request, answer)
+            else:
+                endpoint, failure = await self._traced(self._tracing, request, answer)
         finally:
             self._counts.running -= 1
         route = endpoint.path if endpoint is not None else None  # the pattern: a path may hold the name of a key
         seconds = time.perf_counter() - started
         self._counts.request(scope["method"], route, answer.status, seconds)
         _log_line(request, route, answer, failure, seconds)
+
+    async def _traced(
+        self, tracing: Tracing, request: Request, answer: Answer
+    ) -> tuple[Endpoint | None, MeshError | None]:
+        """Answer a request within a span."""
+        traced = tracing.begin(request.scope, request.request_id)
+        endpoint, failure = None, None
+        try:
+            endpoint, failure = await self._serve(request, answer)
+        finally:
+            if traced is not None:
+                route = endpoint.path if endpoint is not None else None
+                tracing.end(traced, route, answer.status, failure.code if failure is not None else None)
+        return endpoint, failure
 
     async def _serve(self, request: Request, answer: Answer) -> tuple[Endpoint | None, MeshError | None]:
         """Answer a request; return what served it and what it failed with, where there is any."""

@@ -6,6 +6,7 @@ from collections.abc import Callable, Sequence
 
 import structlog
 
+from mesh_server import telemetry
 from mesh_server.accounts.models import Principal
 from mesh_server.billing import reaper, retention
 from mesh_server.billing import statements as sql
@@ -224,7 +225,10 @@ class Billing:
         """Take a call that ended."""
         self.recorder.put(settlement)
         for observe in self.observers:
-            observe(settlement.event)
+            try:
+                observe(settlement.event)
+            except Exception as problem:  # noqa: BLE001 - a defect of a watcher is none of the call, which is accounted for
+                _log.error("a call could not be told on", **telemetry.describe(problem))
 
     async def purge(self) -> int:
         """Remove usage that is older than it is kept, and budgets' periods that ended; return the removed events.

@@ -26,6 +26,7 @@ class Provider:
         key_names: names of keys in a caller's vault that are keys for it, best first; empty where it asks for none.
         official: it is OpenAI or Anthropic itself, and understands the newest fields of its format.
         responses: it serves OpenAI's Responses, too.
+        trace: it is told the trace that a call is a part of.
     """
 
     name: str
@@ -36,6 +37,7 @@ class Provider:
     key_names: tuple[str, ...]
     official: bool = False
     responses: bool = False
+    trace: bool = False
 
     @property
     def price_address(self) -> str:
@@ -106,6 +108,7 @@ class Target:
         key_version: which version of it.
         official: as of the provider.
         responses: as of the provider.
+        trace: as of the provider.
         abilities: what is known of the model.
         substituted: the model is another than the one that was asked for.
         within_s: seconds that the caller gives the call; None for no limit of its own.
@@ -122,6 +125,7 @@ class Target:
     kind: str = "openai"
     official: bool = False
     responses: bool = False
+    trace: bool = False
     abilities: Abilities = UNKNOWN
     substituted: bool = False
     within_s: float | None = None

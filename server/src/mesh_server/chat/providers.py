@@ -121,6 +121,7 @@ class Providers:
             key_version=opened.version if opened is not None else None,
             official=provider.official,
             responses=provider.responses,
+            trace=provider.trace,
             abilities=_abilities(provider, route.model),
             substituted=route.substituted,
             within_s=_within(request),

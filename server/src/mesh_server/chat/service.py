@@ -84,6 +84,7 @@ class Chat:
     Attributes:
         once: calls with an `Idempotency-Key`.
         answers_kept_us: microseconds for which their answers are kept.
+        trace_headers: returns the headers that tell a provider of a call's trace, where it is to be told.
         key_tests: tests the callers' keys with the same providers.
 
     Raises:
@@ -100,6 +101,7 @@ class Chat:
         self._accounting = Accounting(billing, self._prices)
         self.once = Once(answers)
         self.answers_kept_us = settings.answers_kept_us
+        self.trace_headers: Callable[[], dict[str, str]] = dict
         self.key_tests = KeyTests(settings.providers, vault, self._calls.models)
 
     def local_model(self) -> str | None:
@@ -280,6 +282,8 @@ class Chat:
             call = prepare(request, target, _outcome(route))
             format_ = None if prepare == self._embeddings else call.way.format
             call.body = await account.admit(target, call.outcome, format_, call.fields)
+            if target.trace:
+                call.headers.update(self.trace_headers())
         except BaseException:
             await target.release()
             raise
