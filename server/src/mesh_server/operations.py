@@ -97,6 +97,7 @@ class Operations:
                 access=PUBLIC if self._open_metrics else "admin",
                 answer=str,
                 content_type="text/plain",
+                errors=("token_missing",),
             ),
             Endpoint(
                 method="GET",

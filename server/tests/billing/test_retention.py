@@ -1,5 +1,7 @@
 """What is old goes, on each database; what is running, kept for ever, or settled late does not."""
 
+import asyncio
+
 import pytest
 from sqlalchemy import func, insert, select
 
@@ -9,6 +11,7 @@ from mesh_server.billing.budgets import new_budget
 from mesh_server.billing.models import budget_periods, reservations, usage_events
 from mesh_server.billing.retention import ENDED_KEPT_US, purge_periods, purge_usage
 from mesh_server.billing.service import Billing
+from mesh_server.db.engine import Database
 from mesh_server.db.scope import ServerWork
 from mesh_server.errors import StartupError
 from mesh_server.ids import now_us, uuid7
@@ -70,6 +73,18 @@ async def test_a_step_removes_no_more_than_it_may(parts, monkeypatch):
     monkeypatch.setattr(parts.database, "write", counted)
     assert await purge_usage(parts.database, DAY) == 7
     assert steps == [3, 3, 1, 0]
+
+
+async def test_two_processes_that_remove_at_once_are_not_in_each_others_way(parts, database_url, monkeypatch):
+    monkeypatch.setattr(retention, "STEP", 20)
+    await record(parts, *(event(at=n) for n in range(300)), young := event())
+    other = await Database.open(database_url)
+    try:
+        removed = await asyncio.gather(purge_usage(parts.database, DAY), purge_usage(other, DAY))
+    finally:
+        await other.close()
+    assert sum(removed) == 300
+    assert await stored(parts, usage_events.c.id) == [young.id]
 
 
 async def test_usage_that_is_kept_for_ever_stays(parts):

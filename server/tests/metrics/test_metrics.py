@@ -2,8 +2,10 @@
 
 import asyncio
 import re
+from pathlib import Path
 
 import pytest
+import yaml  # comes with schemathesis
 from prometheus_client.openmetrics.parser import text_string_to_metric_families as read_openmetrics
 from prometheus_client.parser import text_string_to_metric_families as read_text
 
@@ -214,6 +216,23 @@ async def test_what_others_may_reach_is_not_open(tmp_path, environment):
         assert (answer.status, answer.code) == (401, "token_missing")
     finally:
         await services.close()
+
+
+async def test_the_operators_guide_names_what_there_is_and_nothing_else(mesh):
+    guide = (Path(__file__).parents[3] / "docs/guides/operator.md").read_text("utf-8")
+    _, table, alerts = re.split(r"## Metrics|Alerts to begin with", guide.partition("## Traces")[0])
+    await mesh.call("POST", OPENAI, {**ASK, "stream": True})
+    await mesh.call("POST", MESH, {"model": "m-1", "messages": [{"role": "user", "content": "fail"}]})
+    text = (await mesh.call("GET", "/metrics")).body.decode()
+    served = set(re.findall(r"^# TYPE (\w+)", text, re.MULTILINE))
+    told = set(re.findall(r"`(mesh_\w+)`", table))
+    assert told == {name for name in served if name.startswith("mesh_")}
+    rules = yaml.safe_load(re.search(r"```yaml\n(.*?)```", alerts, re.DOTALL)[1])["groups"][0]["rules"]
+    assert len({rule["alert"] for rule in rules}) == len(rules) > 10
+    for rule in rules:
+        used = re.findall(r"\b((?:mesh|process)_\w+?)(?:_bucket)?\b(?!\s*=)", rule["expr"])
+        assert used or "up{" in rule["expr"]
+        assert set(used) <= served, rule["alert"]
 
 
 @pytest.mark.parametrize("header", ["forwarded", "x-forwarded-for", "x-forwarded-host", "x-real-ip", "via"])

@@ -5,7 +5,7 @@ import sys
 import time
 from pathlib import Path
 
-_STATM, _DESCRIPTORS = Path("/proc/self/statm"), Path("/proc/self/fd")
+_STATM, _DESCRIPTORS = Path("/proc/self/statm"), "/proc/self/fd"
 
 
 def processor_us() -> int:
@@ -23,6 +23,7 @@ def gauges() -> dict[str, float]:
         size = os.sysconf("SC_PAGE_SIZE")
         found["process_virtual_memory_bytes"] = int(pages[0]) * size
         found["process_resident_memory_bytes"] = int(pages[1]) * size
-        found["process_open_fds"] = len(list(_DESCRIPTORS.iterdir()))
+        with os.scandir(_DESCRIPTORS) as descriptors:
+            found["process_open_fds"] = sum(1 for _ in descriptors)
         found["process_max_fds"] = resource.getrlimit(resource.RLIMIT_NOFILE)[0]
     return found

@@ -14,6 +14,8 @@ from mesh_server.metrics.shared import Shared
 
 #: Seconds between two times that a worker leaves what it has counted.
 LEAVE_S = 1.0
+#: Seconds between two looks at the process itself: to count ten thousand descriptors takes milliseconds.
+PROCESS_S = 5.0
 #: Seconds after which what a worker left tells nothing of its present state, since it is gone or stands still.
 FRESH_S = 10.0
 
@@ -70,6 +72,8 @@ class Metrics:
         self._before = dict(counts.tables.totals)
         self._task: asyncio.Task[None] | None = None
         self._started = time.time()
+        self._process: dict[str, float] = {}
+        self._looked = 0.0
         self._told = False
 
     async def start(self) -> None:
@@ -107,7 +111,9 @@ class Metrics:
         now = {"processor_us": process.processor_us(), **self._totals()}
         tables.totals = {name: self._before.get(name, 0) + value for name, value in now.items()}
         place: tuple[str, ...] = (str(self._index),)
-        gauges: Gauges = {name: {place: value} for name, value in process.gauges().items()}
+        if time.monotonic() - self._looked > PROCESS_S:
+            self._process, self._looked = process.gauges(), time.monotonic()
+        gauges: Gauges = {name: {place: value} for name, value in self._process.items()}
         gauges["process_start_time_seconds"] = {place: self._started}
         gauges["mesh_http_requests_running"] = {(): self.counts.running}
         return _encoder.encode(Left(time.monotonic(), tables, gauges | self._gauges()))
