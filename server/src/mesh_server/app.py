@@ -3,7 +3,6 @@
 import asyncio
 import contextlib
 import gc
-import os
 import sys
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -46,7 +45,6 @@ from mesh_server.proofs.roots import Roots
 from mesh_server.proofs.service import Proofs
 from mesh_server.settings import Settings
 from mesh_server.tracing.spans import Tracing
-from mesh_server.tracing.start import open_tracing
 from mesh_server.vault import routes as vault_routes
 from mesh_server.vault.answers import StoredAnswers
 from mesh_server.vault.keyring import Keyring
@@ -150,13 +148,16 @@ class Services:
     background: Background
 
     @classmethod
-    async def open(cls, settings: Settings, *, shared: Shared | None = None, index: int = 0) -> Self:
+    async def open(
+        cls, settings: Settings, *, shared: Shared | None = None, index: int = 0, tracing: Tracing | None = None
+    ) -> Self:
         """Open the database, try the master key on it, and build the services.
 
         Args:
             settings: the configuration.
             shared: where several workers leave their metrics; None for one process.
             index: which of them this is.
+            tracing: makes spans of requests and calls; None where nobody wants them.
 
         Raises:
             StartupError: one sentence that says what is wrong with the data folder, the database or a key.
@@ -186,7 +187,6 @@ class Services:
             )
             chat = Chat(settings.chat, vault, billing, answers)
             metrics = assemble(database, billing, chat, shared, index)
-            tracing = open_tracing(os.environ)
             if tracing is not None:
                 billing.observers.append(tracing.call)
                 chat.trace_headers = tracing.headers

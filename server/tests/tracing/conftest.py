@@ -61,8 +61,8 @@ def configured(tmp_path, monkeypatch, upstream):
     config = tmp_path / "mesh-server.toml"
     config.write_text(CONFIG.format(url=upstream.url))
 
-    async def open_():
-        made = await open_mesh(tmp_path, MESH_CONFIG=str(config))
+    async def open_(tracing):
+        made = await open_mesh(tmp_path, tracing=tracing, MESH_CONFIG=str(config))
         made.services.chat._attempts = Attempts(Patience(tries=1))
         await made.call("PUT", "/api/v1/keys/acme_key", {"value": SECRET})
         return made
@@ -71,11 +71,10 @@ def configured(tmp_path, monkeypatch, upstream):
 
 
 @pytest.fixture
-async def mesh(monkeypatch, configured, exporter):
+async def mesh(configured, exporter):
     provider = TracerProvider(shutdown_on_exit=False)
     provider.add_span_processor(SimpleSpanProcessor(exporter))
-    monkeypatch.setattr("mesh_server.app.open_tracing", lambda _environment: Tracing(provider))
-    made = await configured()
+    made = await configured(Tracing(provider))
     exporter.clear()
     yield made
     await made.services.close()

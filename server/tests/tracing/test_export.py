@@ -1,6 +1,7 @@
 """When spans are exported, where to, and that no collector can stop the server."""
 
 import asyncio
+import os
 import subprocess
 import sys
 
@@ -13,6 +14,7 @@ from mesh_server.tracing import start
 from mesh_server.tracing.start import open_tracing
 
 from ..chat.upstream import MESH
+from ..serving import Server
 from .test_spans import TRACE, TRACEPARENT, ask
 
 
@@ -55,8 +57,6 @@ class Collector:
 
 @pytest.fixture(autouse=True)
 def nothing_set(monkeypatch):
-    import os
-
     for name in [name for name in os.environ if name.startswith("OTEL_")]:
         monkeypatch.delenv(name)
 
@@ -66,7 +66,7 @@ async def test_spans_reach_a_collector(configured, monkeypatch):
         monkeypatch.setenv("OTEL_EXPORTER_OTLP_ENDPOINT", collector.url)
         monkeypatch.setenv("OTEL_EXPORTER_OTLP_HEADERS", "x-tenant=ops")
         monkeypatch.setenv("OTEL_SERVICE_NAME", "gateway")
-        mesh = await configured()
+        mesh = await configured(open_tracing(os.environ))
         assert (await mesh.call("POST", MESH, ask(), headers=TRACEPARENT)).status == 200
         await mesh.services.close()
     assert {first for first, _, _ in collector.requests} == {"POST /v1/traces HTTP/1.1"}
@@ -94,7 +94,7 @@ async def test_a_collector_that_fails_holds_nothing_up(configured, monkeypatch, 
         url = "http://127.0.0.1:9" if fault == "away" else collector.url
         monkeypatch.setenv("OTEL_EXPORTER_OTLP_ENDPOINT", url)
         monkeypatch.setenv("OTEL_EXPORTER_OTLP_TIMEOUT", "1")
-        mesh = await configured()
+        mesh = await configured(open_tracing(os.environ))
         for _ in range(3):
             assert (await mesh.call("POST", MESH, ask())).status == 200
         await asyncio.wait_for(mesh.services.close(), 5)
@@ -158,3 +158,21 @@ def test_without_a_variable_nothing_of_it_is_loaded():
         "sys.exit(any(name.partition('.')[0] in {'opentelemetry', 'prometheus_client'} for name in sys.modules))"
     )
     assert subprocess.run([sys.executable, "-c", code], check=False).returncode == 0
+
+
+async def test_a_server_of_several_workers_sends_what_is_left_when_it_is_stopped(tmp_path, postgres_url):
+    async with Collector() as collector:
+
+        def story():
+            server = Server(tmp_path, postgres_url, "--workers", "2")
+            server.environment["OTEL_EXPORTER_OTLP_ENDPOINT"] = collector.url
+            token = server.token()  # a command that makes no spans, and says nothing of them on stdout
+            with server:
+                for number in range(10):
+                    assert server.ask("PUT", f"/api/v1/keys/k{number}", token, {"value": "v"})[0] == 200
+                assert server.stop() == 0
+
+        await asyncio.to_thread(story)
+    sent = [ExportTraceServiceRequest.FromString(body) for _, _, body in collector.requests]
+    names = [s.name for one in sent for r in one.resource_spans for scope in r.scope_spans for s in scope.spans]
+    assert names == ["PUT /api/v1/keys/{name}"] * 10

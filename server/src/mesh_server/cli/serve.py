@@ -1,5 +1,6 @@
 """`mesh-server serve`: production, with nothing made up."""
 
+import os
 import socket
 from collections.abc import Callable
 
@@ -16,6 +17,7 @@ from mesh_server.metrics.shared import Shared
 from mesh_server.proofs import legacy
 from mesh_server.proofs.roots import Roots
 from mesh_server.settings import MOST_WORKERS, Settings, load
+from mesh_server.tracing.start import open_tracing
 from mesh_server.workers import Worker, Workers
 from mesh_server.workers import check as check_workers
 
@@ -113,7 +115,8 @@ async def _serve(
     *,
     behind_proxy: bool,
 ) -> int:
-    services = await Services.open(settings, shared=shared, index=number)
+    tracing = open_tracing(os.environ)
+    services = await Services.open(settings, shared=shared, index=number, tracing=tracing)
     try:
         if not settings.issuers and not await services.accounts.has_any_token():
             raise StartupError(
