@@ -10,7 +10,7 @@ from mesh_server.db.scope import ServerWork
 from mesh_server.ids import now_us
 
 #: Rows of one transaction: others write in between.
-STEP = 1_000
+STEP = 500
 _MINUTE_US, _DAY_US = 60_000_000, 86_400_000_000
 #: For this long the rows of a period that ended are kept: a call that began in it may still be running.
 ENDED_KEPT_US = 2 * _DAY_US
