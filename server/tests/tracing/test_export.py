@@ -151,6 +151,22 @@ def test_a_variable_that_can_not_be_used_is_told(monkeypatch, name, value):
         open_tracing({"OTEL_TRACES_EXPORTER": "otlp"})
 
 
+@pytest.mark.parametrize("name", ["OTEL_EXPORTER_OTLP_HEADERS", "OTEL_EXPORTER_OTLP_TRACES_HEADERS"])
+@pytest.mark.parametrize(
+    "value", ["a-secret", "authorization: a-secret", "x=1,a-secret", "x=a-secret%0Ay", "x=a-secret\n y", "é=a-secret"]
+)
+def test_headers_that_can_not_be_read_are_refused_and_not_shown(monkeypatch, capsys, caplog, name, value):
+    monkeypatch.setenv(name, value)
+    with pytest.raises(StartupError, match="OTEL_EXPORTER_OTLP_HEADERS") as refused:
+        open_tracing({"OTEL_TRACES_EXPORTER": "otlp", name: value})
+    assert "a-secret" not in refused.value.message + caplog.text + "".join(capsys.readouterr())
+
+
+@pytest.mark.parametrize("value", ["x=1", "Authorization=Bearer a-secret", "a=1, b=2 ,", "x=Basic%20YQ%3D%3D"])
+def test_headers_as_people_write_them_are_taken(value):
+    assert open_tracing({"OTEL_TRACES_EXPORTER": "otlp", "OTEL_EXPORTER_OTLP_HEADERS": value}) is not None
+
+
 def test_without_a_variable_nothing_of_it_is_loaded():
     code = (
         "import sys; import mesh_server.app; from mesh_server.tracing.start import open_tracing;"

@@ -1,5 +1,6 @@
 """Whether spans are wanted, by the variables that OpenTelemetry defines, and where they go."""
 
+import logging
 from collections.abc import Mapping
 
 import structlog
@@ -34,6 +35,7 @@ def open_tracing(environment: Mapping[str, str]) -> Tracing | None:
     except ImportError:
         _log.error('no spans are made, though OTEL_* asks for them: pip install "mesh-server[otel]"')
         return None
+    _check_headers(_of_traces(environment, "HEADERS"))
     own = {"service.name": "mesh-server", "service.version": __version__}
     try:
         # What OTEL_RESOURCE_ATTRIBUTES and OTEL_SERVICE_NAME say comes over our own.
@@ -45,6 +47,23 @@ def open_tracing(environment: Mapping[str, str]) -> Tracing | None:
         raise StartupError(f"A variable OTEL_* can't be used: {problem}.") from problem
     _log.info("spans are exported")
     return Tracing(provider)
+
+
+def _check_headers(headers: str) -> None:
+    """Refuse headers that the library would show: it logs what it can't read, and they are credentials mostly.
+
+    Raises:
+        StartupError: without them.
+    """
+    from opentelemetry.util.re import parse_env_headers  # noqa: PLC0415 - as above
+
+    logging.getLogger(parse_env_headers.__module__).setLevel(logging.CRITICAL)
+    for part in filter(str.strip, headers.split(",")):
+        read = parse_env_headers(part, liberal=True)
+        if not read or not all(name.isascii() and (name + value).isprintable() for name, value in read.items()):
+            raise StartupError(
+                "OTEL_EXPORTER_OTLP_HEADERS must be name=value, with commas between, in visible characters."
+            )
 
 
 def _wanted(environment: Mapping[str, str]) -> bool:
