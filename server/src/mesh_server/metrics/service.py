@@ -2,12 +2,14 @@
 
 import asyncio
 import contextlib
+import math
 import time
 from collections.abc import Callable
 
 import msgspec
 import structlog
 
+from mesh_server import telemetry
 from mesh_server.metrics import process
 from mesh_server.metrics.counts import Counts, Tables, add
 from mesh_server.metrics.shared import Shared
@@ -73,7 +75,7 @@ class Metrics:
         self._task: asyncio.Task[None] | None = None
         self._started = time.time()
         self._process: dict[str, float] = {}
-        self._looked = 0.0
+        self._looked = -math.inf
         self._told = False
 
     async def start(self) -> None:
@@ -119,8 +121,9 @@ class Metrics:
         return _encoder.encode(Left(time.monotonic(), tables, gauges | self._gauges()))
 
     def _leave(self, shared: Shared) -> None:
+        content = self._encoded()
         try:
-            shared.place(self._index).write(self._encoded())
+            shared.place(self._index).write(content)
         except ValueError as problem:
             if not self._told:
                 _log.error("metrics stand still: there are more than fit", reason=str(problem))
@@ -128,7 +131,10 @@ class Metrics:
 
     async def _leave_forever(self, shared: Shared) -> None:
         while True:
-            self._leave(shared)
+            try:
+                self._leave(shared)
+            except Exception as problem:  # noqa: BLE001 - a defect of one part's state, told; the next look may be better
+                _log.error("metrics can't be left for the other workers", **telemetry.describe(problem))
             await asyncio.sleep(LEAVE_S)
 
 
