@@ -43,6 +43,7 @@ ROUTES = {
     ("GET", "/healthz"): Route("public"),
     ("GET", "/readyz"): Route("public"),
     ("GET", "/openapi.json"): Route("public"),
+    ("GET", "/metrics"): Route("admin"),
     ("GET", "/api/v1/auth/config"): Route("public"),
     ("POST", "/api/v1/auth/get-auth-url"): Route("public"),
     ("POST", "/api/v1/auth/exchange-token"): Route("public"),
@@ -142,7 +143,7 @@ def world(tmp_path_factory):
     folder = tmp_path_factory.mktemp("isolation")
     config = folder / "mesh-server.toml"
     config.write_text(CONFIG)
-    mesh = runner.run(open_mesh(folder, MESH_CONFIG=str(config)))
+    mesh = runner.run(open_mesh(folder, behind_proxy=True, MESH_CONFIG=str(config)))
     made = runner.run(World(mesh).prepare())
     made.run = runner.run
     yield made

@@ -6,8 +6,9 @@ from collections.abc import Callable, Sequence
 
 import structlog
 
+from mesh_server import telemetry
 from mesh_server.accounts.models import Principal
-from mesh_server.billing import reaper
+from mesh_server.billing import reaper, retention
 from mesh_server.billing import statements as sql
 from mesh_server.billing.lease import RENEW_S, Lease
 from mesh_server.billing.models import Budget, UsageEvent
@@ -165,6 +166,7 @@ class Billing:
 
     Args:
         database: where they are.
+        usage_kept_us: microseconds for which the usage of a call is kept; None for ever.
 
     Attributes:
         slices: what this process holds of budgets.
@@ -172,8 +174,9 @@ class Billing:
         observers: called with every call that ended.
     """
 
-    def __init__(self, database: Database) -> None:
+    def __init__(self, database: Database, *, usage_kept_us: int | None = None) -> None:
         self._database = database
+        self._usage_kept_us = usage_kept_us
         self.lease = Lease(database)
         self.slices = Slices(database, self.lease)
         self.recorder = Recorder(database, self.lease)
@@ -222,7 +225,21 @@ class Billing:
         """Take a call that ended."""
         self.recorder.put(settlement)
         for observe in self.observers:
-            observe(settlement.event)
+            try:
+                observe(settlement.event)
+            except Exception as problem:  # noqa: BLE001 - a defect of a watcher is none of the call, which is accounted for
+                _log.error("a call could not be told on", **telemetry.describe(problem))
+
+    async def purge(self) -> int:
+        """Remove usage that is older than it is kept, and budgets' periods that ended; return the removed events.
+
+        Raises:
+            MeshError: if the database can't be written now.
+        """
+        await retention.purge_periods(self._database)
+        if self._usage_kept_us is None:
+            return 0
+        return await retention.purge_usage(self._database, self._usage_kept_us)
 
     def forget(self) -> None:
         """Forget which budgets there are; called when any process changed one."""

@@ -11,7 +11,7 @@ from dataclasses import dataclass
 
 from mesh_server.billing import statements as sql
 from mesh_server.billing.lease import Lease
-from mesh_server.billing.models import Budget
+from mesh_server.billing.models import Budget, Unit
 from mesh_server.billing.periods import bounds
 from mesh_server.db.engine import Database
 from mesh_server.db.schema import Transaction
@@ -186,6 +186,15 @@ class Slices:
                 self._slices.pop(key, None)
             elif slice_.free > 0 and not slice_.wanted and now - slice_.touched > IDLE_S:
                 await self._give_back(slice_)
+
+    def state(self) -> dict[Unit, tuple[int, int]]:
+        """Return by unit what calls under way have reserved of hard limits, and what is held beside that."""
+        found: dict[Unit, tuple[int, int]] = {}
+        for slice_ in self._slices.values():
+            if slice_.budget.hard:
+                reserved, free = found.get(slice_.budget.unit, (0, 0))
+                found[slice_.budget.unit] = reserved + slice_.reserved, free + max(slice_.free, 0)
+        return found
 
     def drop(self) -> None:
         """Forget every slice: others have taken this process for dead and counted them as spent."""

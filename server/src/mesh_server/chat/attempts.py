@@ -85,6 +85,11 @@ class Breaker:
         self._open_until: dict[str, float] = {}
         self._probing: set[str] = set()
 
+    def resting(self) -> list[str]:
+        """Return the names of those that are left alone now, or looked at by a probe."""
+        now = time.monotonic()
+        return [name for name, until in self._open_until.items() if until > now or name in self._probing]
+
     def passing(self, name: str) -> "_Passage":
         """Return a context that lets one call to `name` pass, and learns from what becomes of it.
 

@@ -5,6 +5,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from mesh_server.chat.formats.common import UNKNOWN, Abilities
+from mesh_server.vault.answers import KEPT_US
 
 #: The provider that runs on this machine.
 LOCAL = "local"
@@ -25,6 +26,7 @@ class Provider:
         key_names: names of keys in a caller's vault that are keys for it, best first; empty where it asks for none.
         official: it is OpenAI or Anthropic itself, and understands the newest fields of its format.
         responses: it serves OpenAI's Responses, too.
+        trace: it is told the trace that a call is a part of.
     """
 
     name: str
@@ -35,6 +37,7 @@ class Provider:
     key_names: tuple[str, ...]
     official: bool = False
     responses: bool = False
+    trace: bool = False
 
     @property
     def price_address(self) -> str:
@@ -60,6 +63,7 @@ class ChatSettings:
         fallbacks: names of models that the operator made up, with their targets.
         strict_models: refuse a retired model instead of answering with its successor.
         prices_file: the operator's own prices, in TOML; None without.
+        answers_kept_us: microseconds for which the answer of a call with an `Idempotency-Key` is kept.
     """
 
     providers: tuple[Provider, ...]
@@ -67,6 +71,7 @@ class ChatSettings:
     fallbacks: tuple[Fallback, ...] = ()
     strict_models: bool = False
     prices_file: Path | None = None
+    answers_kept_us: int = KEPT_US
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -103,6 +108,7 @@ class Target:
         key_version: which version of it.
         official: as of the provider.
         responses: as of the provider.
+        trace: as of the provider.
         abilities: what is known of the model.
         substituted: the model is another than the one that was asked for.
         within_s: seconds that the caller gives the call; None for no limit of its own.
@@ -119,6 +125,7 @@ class Target:
     kind: str = "openai"
     official: bool = False
     responses: bool = False
+    trace: bool = False
     abilities: Abilities = UNKNOWN
     substituted: bool = False
     within_s: float | None = None

@@ -42,6 +42,15 @@ class Providers:
         """Return a provider that is reached by its address; None for the models on this machine."""
         return self._by_name.get(name)
 
+    def names(self, provider: str) -> set[str]:
+        """Return the names of models that a provider has by the configuration, this machine, or its own list."""
+        targets = (target.partition("/") for route in self._settings.fallbacks for target in route.targets)
+        found = {model for owner, _, model in targets if owner == provider}
+        if provider == LOCAL and self.local is not None:
+            return found.union(self.local.names(), self.local.installed())
+        entry = self._by_name.get(provider)
+        return found.union(entry.models if entry is not None else (), self._lists.get(provider, (0.0, []))[1])
+
     async def known(self) -> Known:
         """Return what can be reached from this server now."""
         local = self.local.installed() if self.local is not None else []
@@ -116,6 +125,7 @@ class Providers:
             key_version=opened.version if opened is not None else None,
             official=provider.official,
             responses=provider.responses,
+            trace=provider.trace,
             abilities=_abilities(provider, route.model),
             substituted=route.substituted,
             within_s=_within(request),

@@ -30,7 +30,7 @@ from mesh_server.chat.surfaces import (
     outcome_headers,
 )
 from mesh_server.errors import InvalidRequest, MeshError, ModelNotFound
-from mesh_server.vault.answers import Same
+from mesh_server.vault.answers import KEPT_US, Same
 
 #: Header by which a request says that it speaks Anthropic's format, where the path does not.
 ANTHROPIC_HEADER = b"anthropic-version"
@@ -89,7 +89,7 @@ class ChatRoutes:
         async def handle(request: Request, send: Send) -> None:
             asked = surface.read(await request.body(), headers_of(request))
             call = Call(surface, error, request, asked, list(more))
-            same = await same_request(request)
+            same = await same_request(request, self._chat.answers_kept_us)
             if same is not None:
                 await self._once.answer(call, same, send)
             elif asked.stream:
@@ -247,8 +247,12 @@ def _request_id(request: Request) -> tuple[bytes, bytes]:
     return (b"request-id", request.request_id.encode())
 
 
-async def same_request(request: Request) -> Same | None:
+async def same_request(request: Request, kept_us: int = KEPT_US) -> Same | None:
     """Return what makes another request the same as this one; None where it has no `Idempotency-Key`.
+
+    Args:
+        request: with its body to be read.
+        kept_us: microseconds for which its answer is kept.
 
     Raises:
         InvalidRequest: if the key is none.
@@ -260,4 +264,4 @@ async def same_request(request: Request) -> Same | None:
         raise InvalidRequest("`Idempotency-Key` has 1 to 255 visible ASCII characters.")
     names = (b"anthropic-version", b"anthropic-beta")
     parts = (request.scope["raw_path"], *(request.header(name) or b"" for name in names), await request.body())
-    return Same(key, b"".join(len(part).to_bytes(8, "little") + part for part in parts))
+    return Same(key, b"".join(len(part).to_bytes(8, "little") + part for part in parts), kept_us)

@@ -25,8 +25,9 @@ from mesh_server.vault.crypto import equal
 from mesh_server.vault.keyring import Keyring, dek_id
 from mesh_server.vault.models import chat_answers
 
+HOUR_US = 3600 * 1_000_000
 #: Microseconds for which an answer is kept where the operator says nothing.
-KEPT_US = 24 * 3600 * 1_000_000
+KEPT_US = 24 * HOUR_US
 #: Larger answers are not kept; the call is still made once.
 MOST_BYTES = 8 * 1024 * 1024
 _FORGET_STEP = 1_000

@@ -12,7 +12,7 @@ from pyreqwest.exceptions import DetailedPyreqwestError, PyreqwestError, Request
 from pyreqwest.request import RequestBuilder
 from pyreqwest.response import Response
 
-from mesh_server.chat.upstream.direct import CONNECT_S, MAX_ANSWER_BYTES, Direct, has_roots
+from mesh_server.chat.upstream.direct import CONNECT_S, MAX_ANSWER_BYTES, Direct, Origin, has_roots
 from mesh_server.chat.upstream.failures import Broken, Stalled, Unreachable, UpstreamFailure
 from mesh_server.native import settle_at_exit
 
@@ -161,6 +161,10 @@ class Pool:
             idle_s = self._idle_s if streams else self._whole_s
             return await self._direct.request(method, url, headers=headers, body=body, idle_s=idle_s, within_s=within_s)
         return await _proxied(self._library(streams=streams).request(method, url), headers, body, within_s)
+
+    def origins(self) -> Mapping[str, Origin]:
+        """Return our own connections by what the addresses behind them begin with."""
+        return self._direct.origins()
 
     async def close(self) -> None:
         """Close every connection."""
