@@ -118,11 +118,9 @@ class Guard:
         answer = Answer(send, request.request_id)
         endpoint: Endpoint | None = None
         failure: MeshError | None = None
-        write_error = self._writer_for(request)
         try:
             self._check_host(request)
             endpoint = await self._find(request)
-            write_error = _writer_of(endpoint, request)
             await self._authenticate(request, endpoint)
             await endpoint.handler(request, answer)
         except ClientGone:
@@ -132,18 +130,13 @@ class Guard:
         except Exception as problem:  # noqa: BLE001 - the last place: logged in full, answered as our defect
             _log.error("defect", request_id=request.request_id, **telemetry.describe(problem))
             failure = InternalError("The server failed at this request; nothing more is known here.")
-        if failure is not None:
-            await self._answer_failure(failure, answer, write_error, request)
-        _log_line(request, endpoint, answer, failure, started)
-
-    async def _answer_failure(
-        self, failure: MeshError, answer: Answer, write_error: ErrorWriter, request: Request
-    ) -> None:
-        if answer.status:
-            # Too late for an error answer: an unfinished one makes the transport close the connection,
-            # so that the client sees that something is missing.
-            return
-        await write_error(answer, failure, request.request_id)
+        # After an answer has begun it is too late for an error: an unfinished one makes the transport close the
+        # connection, so that the client sees that something is missing.
+        if failure is not None and not answer.status:
+            write_error = self._writer_for(request) if endpoint is None else _writer_of(endpoint, request)
+            await write_error(answer, failure, request.request_id)
+        if telemetry.writes("warning" if answer.status >= 500 else "info"):
+            _log_line(request, endpoint, answer, failure, started)
 
     def _writer_for(self, request: Request) -> ErrorWriter:
         """Return what writes errors where no endpoint was found yet: by the path's beginning, or by a header."""
@@ -169,9 +162,10 @@ class Guard:
     async def _find(self, request: Request) -> Endpoint:
         scope = request.scope
         raw_path: str = scope["raw_path"].decode("ascii", "replace")
-        while "//" in raw_path:  # a base URL with a trailing slash
-            raw_path = raw_path.replace("//", "/")
         methods = self._hot.get(raw_path)
+        while methods is None and "//" in raw_path:  # a base URL with a trailing slash
+            raw_path = raw_path.replace("//", "/")
+            methods = self._hot.get(raw_path)
         path = raw_path
         if methods is None:
             # Matched before decoding, so that an encoded slash stays inside its parameter.
@@ -222,10 +216,8 @@ async def _ignore(_message: Message) -> None:
 def _log_line(
     request: Request, endpoint: Endpoint | None, answer: Answer, failure: MeshError | None, started: float
 ) -> None:
-    level = "warning" if answer.status >= 500 else "info"
-    if not telemetry.writes(level):
-        return
-    getattr(_log, level)(
+    write = _log.warning if answer.status >= 500 else _log.info
+    write(
         "request",
         method=request.scope["method"],
         route=endpoint.path if endpoint else None,  # the pattern: a path may hold the name of a key

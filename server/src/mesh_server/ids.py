@@ -4,7 +4,7 @@ import itertools
 import os
 import time
 from base64 import b32encode
-from datetime import UTC, datetime, timedelta
+from datetime import UTC, date, datetime, timedelta
 
 
 def uuid7() -> str:
@@ -27,6 +27,13 @@ def now_us() -> int:
     return time.time_ns() // 1000
 
 
+def today() -> date:
+    """Return the day in UTC."""
+    return date.fromordinal(_FIRST_DAY + time.time_ns() // _DAY_NS)
+
+
+_FIRST_DAY = date(1970, 1, 1).toordinal()
+_DAY_NS = 86_400 * 1_000_000_000
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 _MICROSECOND = timedelta(microseconds=1)
 

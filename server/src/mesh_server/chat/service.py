@@ -4,7 +4,6 @@ import asyncio
 import time
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass, field
-from datetime import UTC, datetime
 from functools import partial
 from typing import Any, TypeVar
 
@@ -27,6 +26,7 @@ from mesh_server.chat.upstream.calls import Calls, limits_of, usable_key
 from mesh_server.chat.upstream.meanings import failure_of
 from mesh_server.chat.upstream.pool import Pool
 from mesh_server.errors import InvalidJSON, MeshError, ProviderFailed, ProviderRejected, UnsupportedFeature
+from mesh_server.ids import today
 from mesh_server.vault.service import Vault
 
 T = TypeVar("T")
@@ -270,9 +270,9 @@ class Chat:
         if target.provider == LOCAL:
             outcome.cost_nano = 0
             return
-        today = datetime.now(UTC).date()
+        day = today()
         for model in (outcome.model, target.model):
-            prices = self._prices.of(target.price_address, target.provider, model, today=today, tier=outcome.tier)
+            prices = self._prices.of(target.price_address, target.provider, model, today=day, tier=outcome.tier)
             if prices is not None and outcome.usage is not None:
                 outcome.cost_nano = cost(prices, outcome.usage)
                 return

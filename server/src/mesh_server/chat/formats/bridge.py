@@ -114,7 +114,7 @@ class ProviderSaidError(Exception):
         self.error = error
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@dataclass(slots=True, kw_only=True)
 class Way:
     """What the translation of one call depends on.
 
