@@ -137,6 +137,7 @@ class Services:
             background.changes.on_change(accounts.forget)
             background.changes.on_change(acting.forget)
             background.changes.on_change(vault.forget)
+            background.changes.on_sign(audit.elsewhere, moved=vault.forget, still=vault.confirm)
         except BaseException:
             await database.close()
             raise

@@ -73,6 +73,10 @@ class Trail:
             details["namespace"] = record.namespace
         await self._audit.record(tx, principal, action, record.name, account_id=holder.account_id, details=details)
 
+    def told_of_chat(self, principal: Principal, record: KeyRecord) -> bool:
+        """Return whether the use of a key for chat was told within the last minute."""
+        return self._told_lately(_who(principal, "key.used", record.id))
+
     async def tell_of_chat(self, principal: Principal, holder: Account, record: KeyRecord) -> None:
         """Tell that a key is used for chat, unless that was told within the last minute.
 
