@@ -46,6 +46,9 @@ PURGE_S = 3600.0
 #: Seconds between two looks at the master key's file.
 WATCH_S = 1.0
 
+#: Objects after which Python looks for cycles, of which a request makes none: by default each sixth request would pay.
+GC_THRESHOLDS = (10_000, 20, 50)
+
 _log = structlog.get_logger("mesh.app")
 
 
@@ -173,6 +176,7 @@ class Services:
         operations.publish(msgspec.json.encode(document))
         gc.collect()
         gc.freeze()  # what lives as long as the process is not looked at again: shorter pauses under load
+        gc.set_threshold(*GC_THRESHOLDS)
         return Guard(endpoints, self.accounts, self.acting, allowed_hosts=self.settings.allowed_hosts)
 
     def _old_scheme(self) -> list[Endpoint]:
