@@ -102,7 +102,8 @@ class Guard:
         paths: dict[str, dict[str, Endpoint]] = {}
         for endpoint in endpoints:
             paths.setdefault(endpoint.path, {})[endpoint.method] = endpoint
-        self._hot = {path: methods for path, methods in paths.items() if any(e.hot for e in methods.values())}
+        hot = {path: methods for path, methods in paths.items() if any(e.hot for e in methods.values())}
+        self._hot = {path.encode(): methods for path, methods in hot.items()}
         self._router = Router(
             [Route(path, _Path(path, methods)) for path, methods in paths.items()], redirect_slashes=False
         )
@@ -121,7 +122,8 @@ class Guard:
         try:
             self._check_host(request)
             endpoint = await self._find(request)
-            await self._authenticate(request, endpoint)
+            if endpoint.access != PUBLIC:
+                await self._authenticate(request, endpoint)
             await endpoint.handler(request, answer)
         except ClientGone:
             pass
@@ -149,7 +151,7 @@ class Guard:
         return _writer_of(found, request)
 
     def _check_host(self, request: Request) -> None:
-        host = request.header(b"host") or b""
+        host = request.headers.get(b"host", b"")
         if host in self._seen_hosts:
             return
         name = host.decode("latin-1").lower()
@@ -161,12 +163,15 @@ class Guard:
 
     async def _find(self, request: Request) -> Endpoint:
         scope = request.scope
-        raw_path: str = scope["raw_path"].decode("ascii", "replace")
-        methods = self._hot.get(raw_path)
-        while methods is None and "//" in raw_path:  # a base URL with a trailing slash
-            raw_path = raw_path.replace("//", "/")
-            methods = self._hot.get(raw_path)
-        path = raw_path
+        raw: bytes = scope["raw_path"]
+        methods = self._hot.get(raw)
+        endpoint = methods.get(scope["method"]) if methods is not None else None
+        if endpoint is not None:
+            return endpoint
+        while b"//" in raw:  # a base URL with a trailing slash
+            raw = raw.replace(b"//", b"/")
+        path = raw_path = raw.decode("ascii", "replace")
+        methods = self._hot.get(raw)
         if methods is None:
             # Matched before decoding, so that an encoded slash stays inside its parameter.
             inner: Scope = {"type": "http", "path": raw_path, "root_path": "", "method": scope["method"]}
@@ -182,13 +187,12 @@ class Guard:
         return endpoint
 
     async def _authenticate(self, request: Request, endpoint: Endpoint) -> None:
-        if endpoint.access == PUBLIC:
-            return
         if self._accounts is None:
             raise TokenMissing("Nobody has an account here.")
-        verified = await self._accounts.authenticate(request.header(b"authorization"), request.header(b"x-api-key"))
+        headers = request.headers
+        verified = await self._accounts.authenticate(headers.get(b"authorization"), headers.get(b"x-api-key"))
         principal = verified.within(request.request_id)
-        for_whom = request.header(ACT_AS)
+        for_whom = headers.get(ACT_AS)
         if for_whom is not None and self._acting is not None:
             principal = await self._acting.act_as(principal, for_whom.decode("latin-1").strip())
         if endpoint.access != ANY:

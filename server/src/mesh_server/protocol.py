@@ -30,6 +30,17 @@ class Cycle(RequestResponseCycle):
     """One request and its answer, which it writes in as few pieces as it comes in."""
 
     _head = b""  # of the answer, while it waits for the first piece
+    _given = False  # the request's body, whole
+
+    async def receive(self) -> Any:
+        """Return the next ASGI message; a body that is here whole at once."""
+        if self.more_body or self._given or self.disconnected or self.waiting_for_100_continue:
+            return await super().receive()
+        self._given = True
+        self.flow.resume_reading()
+        self.message_event.clear()
+        body, self.body = bytes(self.body), bytearray()
+        return {"type": "http.request", "body": body, "more_body": False}
 
     async def send(self, message: Message) -> None:  # type: ignore[override]
         """Send one ASGI message; waits while the reader is slow."""

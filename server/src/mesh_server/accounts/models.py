@@ -3,6 +3,7 @@
 from dataclasses import dataclass
 from typing import Self
 
+import msgspec
 from sqlalchemy import Column, Integer, LargeBinary, String, Table, Text
 
 from mesh_server.db.schema import metadata
@@ -65,8 +66,7 @@ class Account:
     account_id: str
 
 
-@dataclass(frozen=True, slots=True)
-class Principal:
+class Principal(msgspec.Struct, frozen=True):
     """Who is calling, as proven by a verified credential.
 
     Everything that touches data takes one of these, never a bare id.
@@ -98,17 +98,7 @@ class Principal:
 
     def within(self, request_id: str) -> Self:
         """Return the same principal in a request."""
-        # Written out: once a request, `replace` costs three times as much.
-        return type(self)(
-            self.tenant_id,
-            self.account_id,
-            self.token_id,
-            self.scopes,
-            self.email,
-            self.expires_at,
-            self.acting,
-            request_id,
-        )
+        return msgspec.structs.replace(self, request_id=request_id)
 
     @property
     def account(self) -> Account:

@@ -19,7 +19,7 @@ _MOST_NAME = 256
 TIMEOUT_HEADER = "mesh-timeout"
 _MOST_TIMEOUT_S = 86_400.0
 
-_NULL = b"null"
+_NULL = msgspec.Raw(b"null")
 
 K = TypeVar("K", bound="_Known")
 
@@ -161,11 +161,13 @@ def _read(
     body: bytes, decoder: msgspec.json.Decoder[K], headers: Mapping[str, str]
 ) -> tuple[K, dict[str, msgspec.Raw], ChatRequest]:
     members = decode_json(body, _members)
-    known = decode_json(body, decoder)
+    # The body is taken apart once: what is read of it is small beside a prompt.
+    mine = {name: members[name] for name in decoder.type.__struct_fields__ if name in members}
+    known = decode_json(_encoder.encode(mine), decoder)
     if known.model is not None and len(known.model) > _MOST_NAME:
         raise InvalidRequest(f"`model` has more than {_MOST_NAME} letters.")
     # null means "the default" to OpenAI, but not to every server like it
-    fields = {name: value for name, value in members.items() if bytes(value) != _NULL}
+    fields = {name: value for name, value in members.items() if value != _NULL}
     strict = fields.pop(_STRICT, None)
     request = ChatRequest(
         format=CHAT,

@@ -11,6 +11,7 @@ import re
 import ssl
 from collections import deque
 from collections.abc import Mapping
+from functools import lru_cache
 from typing import Any, cast
 
 import httptools
@@ -22,6 +23,9 @@ MAX_HEAD_BYTES = 64 * 1024
 MAX_FIELDS = 256
 #: Bytes of a body that wait for their reader before the socket is left alone, and at which reading goes on.
 HIGH_BYTES, LOW_BYTES = 256 * 1024, 64 * 1024
+
+#: Largest body that is copied behind its head, to leave in one plain write.
+_JOINED_BYTES = 64 * 1024
 
 #: What may stand in a request's target and in a field's value: anything else could begin another field or another
 #: request (RFC 9112, 3.2; RFC 9110, 5.5).
@@ -38,17 +42,21 @@ def request_bytes(
     Raises:
         ValueError: if the target or a header would break out of its line; never with its text in the message.
     """
-    if _TARGET.fullmatch(target) is None:
-        raise ValueError("the address holds a character that no address may hold")
-    lines = [f"{method} {target} HTTP/1.1\r\nhost: {host}\r\nuser-agent: mesh-server\r\naccept-encoding: identity\r\n"]
+    lines = [_start(method, target, host)]
     for name, value in headers.items():
         if _FIELD_VALUE.fullmatch(value) is None:
             raise ValueError(f"the header {name} holds a character that no header may hold")
         lines.append(f"{name}: {value}\r\n")
-    if body is not None:
-        lines.append(f"content-length: {len(body)}\r\n")
-    lines.append("\r\n")
+    lines.append("\r\n" if body is None else f"content-length: {len(body)}\r\n\r\n")
     return "".join(lines).encode("latin-1"), body or b""
+
+
+@lru_cache(256)
+def _start(method: str, target: str, host: str) -> str:
+    """Return the lines that are the same for every request to an address."""
+    if _TARGET.fullmatch(target) is None:
+        raise ValueError("the address holds a character that no address may hold")
+    return f"{method} {target} HTTP/1.1\r\nhost: {host}\r\nuser-agent: mesh-server\r\naccept-encoding: identity\r\n"
 
 
 class Connection(asyncio.Protocol):
@@ -102,7 +110,8 @@ class Connection(asyncio.Protocol):
             raise Unreachable("the connection was gone before anything was sent")
         self._reset()
         self._busy = True
-        self._parser = httptools.HttpResponseParser(self)
+        if self._parser is None:  # a connection serves again only after a clean end, and then its parser does
+            self._parser = httptools.HttpResponseParser(self)
         self._active_at = self._loop.time()
         self._idle_s = idle_s
         self._ends_at = ends_at
@@ -112,10 +121,10 @@ class Connection(asyncio.Protocol):
             self._timer = None
         if self._timer is None:
             self._timer = self._loop.call_at(due, self._look)
-        if body:
+        if len(body) > _JOINED_BYTES:
             transport.writelines((head, body))
         else:
-            transport.write(head)
+            transport.write(head + body)
         while not self._head_done:
             if self._failure is not None:
                 raise self._failure
