@@ -5,6 +5,7 @@ import os
 import time
 from base64 import b32encode
 from datetime import UTC, date, datetime, timedelta
+from functools import lru_cache
 
 
 def uuid7() -> str:
@@ -29,11 +30,14 @@ def now_us() -> int:
 
 def today() -> date:
     """Return the day in UTC."""
-    return date.fromordinal(_FIRST_DAY + time.time_ns() // _DAY_NS)
+    return _day(int(time.time()) // 86_400)
 
 
-_FIRST_DAY = date(1970, 1, 1).toordinal()
-_DAY_NS = 86_400 * 1_000_000_000
+@lru_cache(2)
+def _day(number: int) -> date:
+    return date(1970, 1, 1) + timedelta(days=number)
+
+
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 _MICROSECOND = timedelta(microseconds=1)
 

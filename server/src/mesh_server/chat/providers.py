@@ -51,9 +51,9 @@ class Providers:
     async def known(self) -> Known:
         """Return what can be reached from this server now; the same object until something of it changes."""
         local = self.local.installed() if self.local is not None else []
-        listed = {p.name: await self._list(p) for p in self._asked}
+        listed = {p.name: await self._list(p) for p in self._asked} if self._asked else {}
         day, known = today(), self._known
-        if known is None or (known.today, known.local, known.listed) != (day, local, listed):
+        if known is None or known.today != day or known.local != local or known.listed != listed:
             everyone = tuple(self._by_name.values())
             known = Known(everyone, local, self._local_names, listed, self._settings.fallbacks, day)
             self._known = known
