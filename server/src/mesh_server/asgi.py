@@ -192,7 +192,7 @@ async def send_bytes(send: Send, status: int, body: bytes, headers: Headers) -> 
         {
             "type": "http.response.start",
             "status": status,
-            "headers": [*headers, (b"content-length", str(len(body)).encode())],
+            "headers": [*headers, (b"content-length", b"%d" % len(body))],
         }
     )
     await send({"type": "http.response.body", "body": body})

@@ -61,15 +61,14 @@ class Cycle(RequestResponseCycle):
         self.response_started = True
         self.waiting_for_100_continue = False
         self.chunked_encoding = self.scope["method"] != "HEAD" and status not in _BODYLESS
-        lines = [STATUS_LINE[status]]
-        for name, value in (*self.default_headers, *headers):
-            if name == b"connection":
-                self.keep_alive = self.keep_alive and value != b"close"
-                continue
-            lines.append(b"%b: %b\r\n" % (name, value))
-            if name == b"content-length":
-                self.expected_content_length, self.chunked_encoding = int(value), False
-        if not self.keep_alive:
+        fields = [*self.default_headers, *headers]
+        lines = [STATUS_LINE[status], *[b"%b: %b\r\n" % field for field in fields]]
+        known = dict(fields)
+        if b"content-length" in known:
+            self.expected_content_length, self.chunked_encoding = int(known[b"content-length"]), False
+        if b"connection" in known:
+            self.keep_alive = self.keep_alive and known[b"connection"] != b"close"
+        elif not self.keep_alive:
             lines.append(b"connection: close\r\n")
         if self.chunked_encoding:
             lines.append(b"transfer-encoding: chunked\r\n")

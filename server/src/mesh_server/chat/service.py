@@ -271,7 +271,7 @@ class Chat:
             outcome.cost_nano = 0
             return
         day = today()
-        for model in (outcome.model, target.model):
+        for model in dict.fromkeys((outcome.model, target.model)):
             prices = self._prices.of(target.price_address, target.provider, model, today=day, tier=outcome.tier)
             if prices is not None and outcome.usage is not None:
                 outcome.cost_nano = cost(prices, outcome.usage)

@@ -1,5 +1,6 @@
 """What the audit trail is told of keys."""
 
+import math
 import time
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
@@ -120,8 +121,7 @@ class Trail:
             raise
 
     def _told_lately(self, what: tuple[str | None, ...]) -> bool:
-        told = self._told.get(what)
-        return told is not None and time.monotonic() - told < ONCE_S
+        return time.monotonic() - self._told.get(what, -math.inf) < ONCE_S
 
     def _remember(self, what: tuple[str | None, ...]) -> None:
         if len(self._told) >= _MOST_REMEMBERED:
