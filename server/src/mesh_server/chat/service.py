@@ -3,7 +3,7 @@
 import asyncio
 import time
 from collections.abc import Awaitable, Callable
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from functools import partial
 from typing import Any, TypeVar
 
@@ -54,16 +54,18 @@ class _Embeddings(msgspec.Struct):
     usage: _EmbeddingUsage | None = None
 
 
-@dataclass(slots=True)
-class _Call:
+class _Call(msgspec.Struct):
     """One call to a provider: where it goes, with which members, and what is known of its answer."""
 
     target: Target
     way: bridge.Way
     outcome: Outcome
     url: str
-    headers: dict[str, str] = field(repr=False)
-    fields: dict[str, Any] = field(repr=False)
+    headers: dict[str, str]
+    fields: dict[str, Any]
+
+    def __repr__(self) -> str:
+        return f"<_Call of {self.target!r}>"
 
     def body(self) -> bytes:
         """Return the members as they are sent."""
