@@ -11,6 +11,7 @@ from urllib.parse import unquote
 
 import httptools
 import msgspec
+from uvicorn.protocols.http.flow_control import HIGH_WATER_LIMIT
 from uvicorn.protocols.http.httptools_impl import STATUS_LINE, HttpToolsProtocol, RequestResponseCycle
 
 from mesh_protocol.wire import MAX_BODY_BYTES, MAX_HEADER_BYTES
@@ -24,6 +25,7 @@ MAX_REQUEST_BYTES = 2 * MAX_BODY_BYTES + MAX_HEADER_BYTES
 HEADER_TIMEOUT_S = 20.0
 
 _BODYLESS = frozenset({204, 304})
+_ASGI = {"version": "3.0", "spec_version": "2.3"}
 
 
 class Cycle(RequestResponseCycle):
@@ -159,13 +161,16 @@ class Protocol(HttpToolsProtocol):
 
     def on_message_begin(self) -> None:
         """Begin to count a request."""
-        super().on_message_begin()
+        self.url = b""
+        self.headers = []
+        self.expect_100_continue = False
         self._reading_head = True
 
     def on_headers_complete(self) -> None:
         """Hand a request to the application, unless its head is over the limit."""
         self._stop_head_timer()
         self._reading_head = False
+        # Counted field by field: the bytes received do not tell where a pipelined request began.
         if len(self.url) + sum([len(name) + len(value) + 4 for name, value in self.headers]) > MAX_HEADER_BYTES:
             self._refusal = _headers_too_large()
             raise self._refusal  # the parser stops
@@ -175,25 +180,34 @@ class Protocol(HttpToolsProtocol):
             self._hangups.clear()  # else a pipelined request: the one before it is still worked on
         hangup = Hangup()
         self._hangups.append(hangup)
-        self.scope["mesh.hangup"] = hangup  # type: ignore[typeddict-unknown-key]  # ours, for formats.sse
-        cycle = self._next_cycle()
+        cycle = self._next_cycle(hangup)
         if answered:
             self._start_asgi_task(cycle, self.app)
         else:
             self.flow.pause_reading()
             self.pipeline.appendleft((cycle, self.app))
 
-    def _next_cycle(self) -> Cycle:
-        """Complete the scope, and make what serves this request."""
-        parser, scope = self.parser, self.scope
+    def _next_cycle(self, hangup: Hangup) -> Cycle:
+        """Return what serves the request whose head was read."""
+        parser = self.parser
         version = parser.get_http_version()
-        scope["method"] = parser.get_method().decode("ascii")
-        scope["http_version"] = version
         parsed = httptools.parse_url(self.url)
         path: bytes = parsed.path
-        scope["raw_path"] = path
-        scope["path"] = unquote(path.decode("ascii"))
-        scope["query_string"] = parsed.query or b""
+        scope: Any = {
+            "type": "http",
+            "asgi": _ASGI,
+            "http_version": version,
+            "server": self.server,
+            "client": self.client,
+            "scheme": self.scheme,
+            "method": parser.get_method().decode("ascii"),
+            "root_path": "",
+            "path": unquote(path.decode("ascii")),
+            "raw_path": path,
+            "query_string": parsed.query or b"",
+            "headers": self.headers,
+            "mesh.hangup": hangup,  # ours, for formats.sse
+        }
         self.cycle = cycle = Cycle(
             scope,
             self.transport,
@@ -209,10 +223,23 @@ class Protocol(HttpToolsProtocol):
         )
         return cycle
 
+    def on_body(self, body: bytes) -> None:
+        """Keep a piece of a request's body for the application; while it is busy, no more than a little is read."""
+        cycle = self.cycle
+        if cycle.response_complete:
+            return
+        cycle.body += body
+        if len(cycle.body) > HIGH_WATER_LIMIT:
+            self.flow.pause_reading()
+        cycle.message_event.set()
+
     def on_message_complete(self) -> None:
-        """Forget the request that was read."""
+        """End a request's body."""
         self._bytes = 0
-        super().on_message_complete()
+        cycle = self.cycle
+        if not cycle.response_complete:
+            cycle.more_body = False
+            cycle.message_event.set()
 
     def on_response_complete(self) -> None:
         """Go on with the next request, or wait for one."""
