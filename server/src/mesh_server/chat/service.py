@@ -195,7 +195,7 @@ class Chat:
         return stream, outcome
 
     async def _embed(self, principal: Principal, request: ChatRequest, route: Route) -> tuple[bytes, Outcome]:
-        call = await self._begin(principal, request, route, self._embeddings)
+        call = await self._begin(principal, request, route, _embeddings)
         target, outcome = call.target, call.outcome
         try:
             content = await self._calls.complete(target, call.url, call.headers, call.body(), outcome)
@@ -241,14 +241,6 @@ class Chat:
         except BaseException:
             await target.release()
             raise
-
-    def _embeddings(self, request: ChatRequest, target: Target, outcome: Outcome) -> _Call:
-        if target.kind != "openai" or (target.provider == LOCAL and self._providers.local is not None):
-            raise UnsupportedFeature(f"{target.provider} makes no embeddings; use a model that does.")
-        fields = {**request.fields, "model": target.model}
-        headers = openai.headers(usable_key(target))
-        way = _way(request, target)
-        return _Call(target, way, outcome, target.base_url + "/embeddings", headers, fields)
 
     def _counting(self, way: bridge.Way, target: Target, outcome: Outcome) -> _Call | None:
         """Return the call that asks a provider for a count; None where it has none."""
@@ -308,6 +300,14 @@ def _outcome(route: Route) -> Outcome:
 
 def _chat(request: ChatRequest, target: Target, outcome: Outcome) -> _Call:
     return _prepare(_way(request, target), target, outcome)
+
+
+def _embeddings(request: ChatRequest, target: Target, outcome: Outcome) -> _Call:
+    if target.kind != "openai":
+        raise UnsupportedFeature(f"{target.provider} makes no embeddings; use a model that does.")
+    fields = {**request.fields, "model": target.model}
+    headers = openai.headers(usable_key(target))
+    return _Call(target, _way(request, target), outcome, target.base_url + "/embeddings", headers, fields)
 
 
 def _prepare(way: bridge.Way, target: Target, outcome: Outcome, *, counting: bool = False) -> _Call:
