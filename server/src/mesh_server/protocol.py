@@ -24,6 +24,9 @@ MAX_REQUEST_BYTES = 2 * MAX_BODY_BYTES + MAX_HEADER_BYTES
 #: Seconds a client has for sending a request's line and headers.
 HEADER_TIMEOUT_S = 20.0
 
+#: Bytes of an answer that wait for a slow reader before who makes it has to wait, too.
+WAITING_BYTES = 16 * 1024
+
 _BODYLESS = frozenset({204, 304})
 _ASGI = {"version": "3.0", "spec_version": "2.3"}
 
@@ -124,6 +127,7 @@ class Protocol(HttpToolsProtocol):
     def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
         """Start the clock for the first request's headers."""
         super().connection_made(transport)
+        transport.set_write_buffer_limits(high=WAITING_BYTES)
         self._start_head_timer()
 
     def connection_lost(self, exc: Exception | None) -> None:

@@ -12,7 +12,7 @@ from pathlib import Path
 from urllib.parse import urlsplit
 
 from mesh_server.chat.upstream.failures import Unreachable
-from mesh_server.chat.upstream.http1 import Connection, default_tls, request_bytes
+from mesh_server.chat.upstream.http1 import READ_BYTES, Connection, default_tls, request_bytes
 
 CONNECT_S = 5.0
 #: Connections to one origin; more calls wait for their turn as long as connecting may take.
@@ -97,6 +97,7 @@ class Direct:
     def __init__(self, tls: ssl.SSLContext | None = None) -> None:
         self._tls = tls
         self._origins: dict[str, Origin] = {}
+        self._room = bytearray(READ_BYTES)
         self._find = lru_cache(256)(self._look)
         self._sweeping: asyncio.TimerHandle | None = None
         self._closed = False
@@ -214,7 +215,7 @@ class Direct:
         try:
             async with asyncio.timeout(connect_s):
                 _, connection = await loop.create_connection(
-                    lambda: Connection(loop),
+                    lambda: Connection(loop, self._room),
                     origin.host,
                     origin.port,
                     ssl=self._context() if origin.tls else None,

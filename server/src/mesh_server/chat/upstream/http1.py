@@ -21,9 +21,11 @@ from mesh_server.chat.upstream.failures import Broken, Stalled, Unreachable, Ups
 #: Largest head of an answer in bytes, and the most header fields.
 MAX_HEAD_BYTES = 64 * 1024
 MAX_FIELDS = 256
-#: Bytes of a body that wait for their reader before the socket is left alone, and at which reading goes on.
-HIGH_BYTES, LOW_BYTES = 256 * 1024, 64 * 1024
+#: Bytes of a body that wait for their reader before the socket is left alone.
+HIGH_BYTES = 32 * 1024
 
+#: Bytes that are read at once: what a stream's slow reader makes wait is a few of these.
+READ_BYTES = 32 * 1024
 #: Largest body that is copied behind its head, to leave in one plain write.
 _JOINED_BYTES = 64 * 1024
 
@@ -59,11 +61,17 @@ def _start(method: str, target: str, host: str) -> str:
     return f"{method} {target} HTTP/1.1\r\nhost: {host}\r\nuser-agent: mesh-server\r\naccept-encoding: identity\r\n"
 
 
-class Connection(asyncio.Protocol):
-    """One socket to one provider."""
+class Connection(asyncio.BufferedProtocol):
+    """One socket to one provider.
 
-    def __init__(self, loop: asyncio.AbstractEventLoop) -> None:
+    Args:
+        loop: that it runs on.
+        room: what is read into, taken out of before the loop turns to another connection: one for all of a loop.
+    """
+
+    def __init__(self, loop: asyncio.AbstractEventLoop, room: bytearray) -> None:
         self._loop = loop
+        self._room = memoryview(room)
         self._idle_s = 0.0
         self._transport: asyncio.Transport | None = None
         self._parser: Any = None
@@ -180,6 +188,7 @@ class Connection(asyncio.Protocol):
             and transport.get_write_buffer_size() == 0
         )
         if not good:
+            self._parts.clear()
             self.abort()
         elif self._paused and transport is not None:
             self._paused = False
@@ -249,16 +258,20 @@ class Connection(asyncio.Protocol):
         """Take the transport."""
         self._transport = cast("asyncio.Transport", transport)
 
-    def data_received(self, data: bytes) -> None:
+    def get_buffer(self, sizehint: int) -> memoryview:  # noqa: ARG002 - as much as there is room
+        """Return what is read into."""
+        return self._room
+
+    def buffer_updated(self, nbytes: int) -> None:
         """Parse what came; a byte that nobody asked for ends the connection."""
         if not self._busy or self._done:
             self.abort()
             return
         self._active_at = self._loop.time()
         if not self._head_done:
-            self._head_bytes += len(data)
+            self._head_bytes += nbytes
         try:
-            self._parser.feed_data(data)
+            self._parser.feed_data(self._room[:nbytes])
         except httptools.HttpParserUpgrade:
             self._fail(Broken("the provider changed the protocol"))
             self.abort()
@@ -288,6 +301,7 @@ class Connection(asyncio.Protocol):
     def connection_lost(self, exc: Exception | None) -> None:  # noqa: ARG002 - its text may name what was sent
         """Tell whoever waits."""
         self._transport = None
+        self._parser = None  # the two hold each other: what nobody read would wait for the search for cycles
         if self._timer is not None:
             self._timer.cancel()
             self._timer = None
