@@ -9,7 +9,6 @@ import asyncio
 import math
 import re
 import ssl
-from collections import deque
 from collections.abc import Mapping
 from functools import lru_cache
 from typing import Any, cast
@@ -95,7 +94,7 @@ class Connection(asyncio.BufferedProtocol):
         self._head_done = False
         self._done = False
         self._failure: UpstreamFailure | None = None
-        self._parts: deque[bytes] = deque()
+        self._parts: list[bytes] = []
         self._waiting_bytes = 0
 
     # --- the exchange ---
@@ -211,7 +210,7 @@ class Connection(asyncio.BufferedProtocol):
 
     def _take(self) -> bytes:
         parts = self._parts
-        part = parts.popleft() if len(parts) == 1 else b"".join(parts)
+        part = parts[0] if len(parts) == 1 else b"".join(parts)
         parts.clear()
         self._waiting_bytes = 0
         if self._paused and self._transport is not None:
