@@ -21,10 +21,10 @@ from mesh_server.chat.upstream.failures import Broken, Stalled, Unreachable, Ups
 MAX_HEAD_BYTES = 64 * 1024
 MAX_FIELDS = 256
 #: Bytes of a body that wait for their reader before the socket is left alone.
-HIGH_BYTES = 32 * 1024
+HIGH_BYTES = 16 * 1024
 
 #: Bytes that are read at once: what a stream's slow reader makes wait is a few of these.
-READ_BYTES = 32 * 1024
+READ_BYTES = 16 * 1024
 #: Largest body that is copied behind its head, to leave in one plain write.
 _JOINED_BYTES = 64 * 1024
 
