@@ -106,6 +106,8 @@ ROUTES = {
     ("GET", "/v1/models"): Route("chat"),
     ("GET", "/v1/models/{model}"): Route("chat", objects=({"model": "anns"}, {"model": "never"})),
     ("GET", "/api/v1/models"): Route("chat"),
+    ("GET", "/api/v1/usage"): Route("chat"),
+    ("GET", "/api/v1/budget"): Route("chat"),
 }
 PROTECTED = [pytest.param(*place, id=" ".join(place)) for place, route in ROUTES.items() if route.scope != "public"]
 SCOPED = [place for place in PROTECTED if ROUTES[place.values].scope is not None]

@@ -20,7 +20,10 @@ def files(*patterns: str) -> list[Path]:
 
 
 #: Files that are easier to read whole, each with its reason.
-LONG = {"server/src/mesh_server/errors.py": "one tree of errors, a class each; nobody looks for an error in two files"}
+LONG = {
+    "server/src/mesh_server/errors.py": "one tree of errors, a class each; nobody looks for an error in two files",
+    "sdk/python/src/mesh_protocol/codes.py": "one table of codes for both sides, a row each",
+}
 
 
 def test_python_files_stay_under_400_lines():

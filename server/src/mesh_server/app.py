@@ -21,6 +21,11 @@ from mesh_server.accounts.service import Accounts
 from mesh_server.accounts.trail_routes import TrailRoutes
 from mesh_server.asgi import Endpoint
 from mesh_server.audit.service import Audit
+from mesh_server.billing import routes as billing_routes
+from mesh_server.billing.budgets import Budgets
+from mesh_server.billing.lease import is_alive
+from mesh_server.billing.service import Billing
+from mesh_server.billing.usage import Usage
 from mesh_server.chat import key_test_routes
 from mesh_server.chat import routes as chat_routes
 from mesh_server.chat.service import Chat
@@ -36,6 +41,7 @@ from mesh_server.proofs.roots import Roots
 from mesh_server.proofs.service import Proofs
 from mesh_server.settings import Settings
 from mesh_server.vault import routes as vault_routes
+from mesh_server.vault.answers import StoredAnswers
 from mesh_server.vault.keyring import Keyring
 from mesh_server.vault.service import Vault
 from mesh_server.vault.trail import head_file, open_audit
@@ -55,8 +61,19 @@ _log = structlog.get_logger("mesh.app")
 class Background:
     """What runs beside the requests: forgetting what was taken away, signing the audit trail, and removing for good."""
 
-    def __init__(self, changes: Changes, keyring: Keyring, audit: Audit, vault: Vault, proofs: Proofs) -> None:
+    def __init__(
+        self,
+        changes: Changes,
+        keyring: Keyring,
+        audit: Audit,
+        vault: Vault,
+        proofs: Proofs,
+        billing: Billing,
+        answers: StoredAnswers,
+    ) -> None:
         self.changes = changes
+        self._billing = billing
+        self._answers = answers
         self._keyring = keyring
         self._audit = audit
         self._vault = vault
@@ -67,6 +84,7 @@ class Background:
         """Begin."""
         await self.changes.start()
         await self._audit.start()
+        await self._billing.start()
         self._tasks = [asyncio.create_task(work()) for work in (self._purge_forever, self._watch_master_key)]
 
     async def stop(self) -> None:
@@ -77,6 +95,7 @@ class Background:
             with contextlib.suppress(asyncio.CancelledError):
                 await task
         self._tasks = []
+        await self._billing.stop()
         await self._audit.stop()
 
     async def _watch_master_key(self) -> None:
@@ -90,6 +109,7 @@ class Background:
             try:
                 removed = await self._vault.purge()
                 await self._proofs.purge()
+                await self._answers.purge()
             except MeshError as problem:
                 _log.warning("expired deletions can't be removed now", code=problem.code)
             else:
@@ -111,6 +131,7 @@ class Services:
     exchange: Exchange
     proofs: Proofs
     vault: Vault
+    billing: Billing
     chat: Chat
     background: Background
 
@@ -135,16 +156,29 @@ class Services:
             proofs = Proofs(database, roots, settings.server_id, settings.zkp_rates, audit)
             verifiers = Verifiers(proofs.value_changed, proofs.provable)
             vault = Vault(database, keyring, audit, settings.vault, verifiers)
-            chat = Chat(settings.chat, vault)
-            background = Background(Changes(database), keyring, audit, vault, proofs)
+            billing = Billing(database)
+            answers = StoredAnswers(
+                database,
+                keyring,
+                keyring.hasher("chat-answers"),
+                holder=billing.lease.current,
+                hold=billing.lease.hold,
+                held=billing.lease.held,
+                is_alive=is_alive,
+            )
+            chat = Chat(settings.chat, vault, billing, answers)
+            background = Background(Changes(database), keyring, audit, vault, proofs, billing, answers)
             background.changes.on_change(accounts.forget)
             background.changes.on_change(acting.forget)
             background.changes.on_change(vault.forget)
             background.changes.on_sign(audit.elsewhere, moved=vault.forget, still=vault.confirm)
+            background.changes.on_change(billing.forget)
         except BaseException:
             await database.close()
             raise
-        return cls(settings, database, keyring, audit, accounts, acting, exchange, proofs, vault, chat, background)
+        return cls(
+            settings, database, keyring, audit, accounts, acting, exchange, proofs, vault, billing, chat, background
+        )
 
     async def close(self) -> None:
         """Stop the local model, then close the database: what was begun is finished."""
@@ -169,6 +203,7 @@ class Services:
             *proof_routes.endpoints(self.proofs, self.keyring.hasher("proof-addresses")),
             *self._old_scheme(),
             *chat_routes.endpoints(self.chat),
+            *billing_routes.endpoints(Usage(self.database), Budgets(self.database)),
             *key_test_routes.endpoints(self.chat.key_tests),
             *beside,
         ]

@@ -433,6 +433,39 @@ class DeadlineExceeded(MeshError):
     code = "deadline_exceeded"
 
 
+class BudgetExceeded(MeshError):
+    """A limit of money does not admit the call; `left` nano-dollars of it are left."""
+
+    code = "budget_exceeded"
+    left = 0
+
+
+class QuotaExceeded(MeshError):
+    """A limit of calls or tokens does not admit the call; `left` of its `unit` are left."""
+
+    code = "quota_exceeded"
+    unit = "requests"
+    left = 0
+
+
+class PriceUnknown(MeshError):
+    """A limit of money applies, and what the call costs is not known."""
+
+    code = "price_unknown"
+
+
+class RequestInProgress(MeshError):
+    """A call with the same `Idempotency-Key` is still running."""
+
+    code = "request_in_progress"
+
+
+class BudgetNotFound(MeshError):
+    """There is no such limit."""
+
+    code = "budget_not_found"
+
+
 class DatabaseUnavailable(MeshError):
     """The database can't be used now."""
 

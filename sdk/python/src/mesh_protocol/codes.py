@@ -219,10 +219,41 @@ CODES: dict[str, Code] = {
         ("Try again shortly; the operator finds the cause with `mesh-server doctor`.",),
         retryable=True,
     ),
+    # Limits
+    "budget_exceeded": Code(
+        402,
+        _RATE,
+        (
+            "`mesh usage` shows what was spent; `mesh budget` shows the limits and when they start anew.",
+            "A smaller `max_tokens` or a cheaper model may fit into what is left.",
+            "Who made the limit can raise it: `mesh-server budget set`.",
+        ),
+    ),
+    "quota_exceeded": Code(
+        429,
+        _RATE,
+        ("Wait as long as Retry-After says, then try again.", "`mesh budget` shows the limits."),
+        retryable=True,
+    ),
+    "price_unknown": Code(
+        400,
+        _INVALID,
+        ("Name a model with a known price.", "The operator can give it one in MESH_PRICES_FILE."),
+    ),
+    "budget_not_found": Code(404, _NOT_FOUND, ("List the limits to see their ids: GET /api/v1/budget.",)),
+    "request_in_progress": Code(
+        409,
+        _CONFLICT,
+        ("Send the same request with the same `Idempotency-Key` again, to get its answer when it is there.",),
+        retryable=True,
+    ),
     "outcome_unknown": Code(
         409,
         _CONFLICT,
-        ("Look whether the change is there before you ask for it again; it may have been made.",),
+        (
+            "Look whether the change is there before you ask for it again; it may have been made.",
+            "A chat may have been paid for: to ask anew, use a new `Idempotency-Key`.",
+        ),
     ),
     "storage_read_only": Code(
         503, _SERVER, ("The operator must make the data folder writable or free some space.",), retryable=True
@@ -337,7 +368,11 @@ CODES: dict[str, Code] = {
     "stream_truncated": Code(
         None,
         _CLIENT,
-        ("The answer is not complete: ask again.", "Check the server's log by the request id."),
+        (
+            "The answer is not complete: ask again.",
+            "What came of it is paid for: `mesh usage` counts it.",
+            "Check the server's log by the request id.",
+        ),
         retryable=True,
     ),
     "output_invalid": Code(

@@ -72,7 +72,7 @@ class KeyTests:
         if opened is None:
             whose = "That account shares no key" if owner else "You have no key"
             raise KeyNotFound(f"{whose} {name!r} to call {asked.name} with.")
-        target = replace(bare_target(asked), api_key=opened[1], key_name=name)
+        target = replace(bare_target(asked), api_key=opened.value, key_name=name)
         try:
             models = len(await self._models(target))
         except ProviderAuthFailed as problem:

@@ -99,7 +99,9 @@ class Target(msgspec.Struct, kw_only=True):
         base_url: its address.
         model: the provider's own name of the model.
         api_key: None where the provider asks for none.
-        key_name: under which name the caller keeps the key; None where it is the server's own.
+        key_name: under which name the key is kept; None where it is the server's own.
+        key_owner: the account that keeps it.
+        key_version: which version of it.
         official: as of the provider.
         responses: as of the provider.
         abilities: what is known of the model.
@@ -113,6 +115,8 @@ class Target(msgspec.Struct, kw_only=True):
     model: str
     api_key: str | None
     key_name: str | None
+    key_owner: str | None = None
+    key_version: int | None = None
     kind: str = "openai"
     official: bool = False
     responses: bool = False

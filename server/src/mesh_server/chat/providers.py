@@ -119,14 +119,15 @@ class Providers:
                 f"There is no key for {provider.name}: store yours as {provider.key_names[0]!r}.",
                 details={"provider": provider.name, "key_names": list(provider.key_names)},
             )
-        name, key = opened if opened is not None else (None, provider.api_key)
         return Target(
             provider=provider.name,
             kind=provider.kind,
             base_url=provider.base_url,
             model=route.model,
-            api_key=key,
-            key_name=name,
+            api_key=opened.value if opened is not None else provider.api_key,
+            key_name=opened.name if opened is not None else None,
+            key_owner=opened.owner_id if opened is not None else None,
+            key_version=opened.version if opened is not None else None,
             official=provider.official,
             responses=provider.responses,
             abilities=_abilities(provider, route.model),

@@ -1,10 +1,6 @@
 """HTTP endpoints of chat: Mesh chat, and the official surfaces of OpenAI and Anthropic."""
 
-import asyncio
-from collections.abc import Coroutine
-from typing import Any, TypeVar
-
-import msgspec
+import re
 
 from mesh_server.asgi import (
     JSON,
@@ -19,24 +15,22 @@ from mesh_server.asgi import (
     send_json,
 )
 from mesh_server.chat import documents
-from mesh_server.chat.answers import AnswerStream
+from mesh_server.chat.accounting import Ending
+from mesh_server.chat.calls import Call, OnceRoutes, in_time, relay
 from mesh_server.chat.formats import requests, sse
-from mesh_server.chat.formats.common import ChatRequest
 from mesh_server.chat.service import Chat
 from mesh_server.chat.surfaces import (
     ANTHROPIC,
     MESH,
     OPENAI_CHAT,
     OPENAI_RESPONSES,
-    Headers,
     Surface,
     anthropic_answer,
     openai_answer,
     outcome_headers,
 )
-from mesh_server.errors import DeadlineExceeded, MeshError, ModelNotFound, ProviderFailed
-
-T = TypeVar("T")
+from mesh_server.errors import InvalidRequest, MeshError, ModelNotFound
+from mesh_server.vault.answers import Same
 
 #: Header by which a request says that it speaks Anthropic's format, where the path does not.
 ANTHROPIC_HEADER = b"anthropic-version"
@@ -63,7 +57,14 @@ _CALL_ERRORS = (
     "deadline_exceeded",
     "local_model_failed",
     "vault_damaged",
+    "budget_exceeded",
+    "quota_exceeded",
+    "price_unknown",
+    "idempotency_mismatch",
+    "request_in_progress",
+    "outcome_unknown",
 )
+_IDEMPOTENCY_KEY = re.compile(rb"[!-~]{1,255}")
 
 
 async def send_openai_error(send: Send, error: MeshError, _request_id: str) -> None:
@@ -83,27 +84,34 @@ class ChatRoutes:
 
     def __init__(self, chat: Chat) -> None:
         self._chat = chat
+        self._once = OnceRoutes(chat)
 
-    def handler(self, surface: Surface, *more: tuple[bytes, bytes]) -> Handler:
-        """Return the handler of a surface; `more` headers are of its every answer."""
+    def handler(self, surface: Surface, error: ErrorWriter, *more: tuple[bytes, bytes]) -> Handler:
+        """Return the handler of a surface, whose failures `error` writes; `more` headers are of its every answer."""
 
         async def handle(request: Request, send: Send) -> None:
             asked = surface.read(await request.body(), _headers(request))
-            work = self._stream if asked.stream else self._complete
-            await sse.while_connected(request, work(surface, request, asked, send, list(more)))
+            call = Call(surface, error, request, asked, list(more))
+            same = await same_request(request)
+            if same is not None:
+                await self._once.answer(call, same, send)
+            elif asked.stream:
+                await sse.while_connected(request, relay(self._chat, call, send))
+            else:
+                await sse.while_connected(request, self._complete(call, send))
 
         return handle
 
     async def anthropic_chat(self, request: Request, send: Send) -> None:
         """Answer in Anthropic's format."""
-        await self.handler(ANTHROPIC, _request_id(request))(request, send)
+        await self.handler(ANTHROPIC, send_anthropic_error, _request_id(request))(request, send)
 
     async def count_tokens(self, request: Request, send: Send) -> None:
         """Answer how many tokens a request has, in Anthropic's format."""
         asked = requests.read_messages(await request.body(), _headers(request), counting=True)
 
         async def work() -> None:
-            count, outcome = await _in_time(asked, self._chat.count(request.principal, asked))
+            count, outcome = await in_time(asked, self._chat.count(request.principal, asked))
             headers = [*outcome_headers(outcome), _request_id(request)]
             await send_json(send, documents.TokenCount(count), headers=headers)
 
@@ -114,7 +122,9 @@ class ChatRoutes:
         asked = requests.read_embeddings(await request.body(), _headers(request))
 
         async def work() -> None:
-            body, outcome = await _in_time(asked, self._chat.embed(request.principal, asked))
+            body, outcome = await in_time(
+                asked, self._chat.embed(request.principal, asked, Ending(surface="embeddings"))
+            )
             await send_bytes(send, 200, body, [JSON, *outcome_headers(outcome)])
 
         await sse.while_connected(request, work())
@@ -146,49 +156,18 @@ class ChatRoutes:
         found = [documents.mesh_model(entry) for entry in entries]
         await send_json(send, documents.MeshModels(documents.by_provider(entries), found))
 
-    async def _complete(
-        self, surface: Surface, request: Request, asked: ChatRequest, send: Send, headers: Headers
-    ) -> None:
-        body, outcome = await _in_time(asked, self._chat.complete(request.principal, asked))
-        try:
-            answer = surface.answer(body, outcome, request.request_id)
-        except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
-            raise ProviderFailed(f"{outcome.provider} answered with something that is no chat completion.") from None
-        await send_bytes(send, 200, answer, [JSON, *outcome_headers(outcome), *headers])
-
-    async def _stream(
-        self, surface: Surface, request: Request, asked: ChatRequest, send: Send, headers: Headers
-    ) -> None:
-        begun: list[AnswerStream] = []
-        try:
-            await _in_time(asked, self._relay(request, asked, send, headers, begun))
-        except MeshError as problem:
-            if begun:
-                # A reader that waits for the stream's last event must see that it did not come, and why.
-                await sse.write(send, surface.failure(problem, request.request_id, begun[0].events))
-                await sse.end(send)
-            raise  # for the log; the guard sees whether the answer has begun
-        await sse.end(send, b"".join(surface.last(begun[0].outcome, request.request_id)))
-
-    async def _relay(
-        self, request: Request, asked: ChatRequest, send: Send, headers: Headers, begun: list[AnswerStream]
-    ) -> None:
-        """Send a stream as it comes; `begun` gets it once its answer has begun."""
-        stream = await self._chat.stream(request.principal, asked)
-        try:
-            await sse.start(send, [*outcome_headers(stream.outcome), *headers])
-            begun.append(stream)
-            while content := await stream.next():
-                await sse.write(send, content)
-        finally:
-            await stream.close()
+    async def _complete(self, call: Call, send: Send) -> None:
+        work = self._chat.complete(call.principal, call.asked, call.ending())
+        body, outcome = await in_time(call.asked, work)
+        await send_bytes(send, 200, body, call.headers(outcome))
 
     def endpoints(self) -> list[Endpoint]:
         """Return what this capability serves."""
         d = documents
         openai, anthropic = send_openai_error, send_anthropic_error
         either = (ANTHROPIC_HEADER, send_anthropic_error)
-        mesh, chat, responses = (self.handler(s) for s in (MESH, OPENAI_CHAT, OPENAI_RESPONSES))
+        mesh = self.handler(MESH, send_error)
+        chat, responses = self.handler(OPENAI_CHAT, openai), self.handler(OPENAI_RESPONSES, openai)
         return [
             _call("/api/v1/chat/completions", mesh, "Chat with any model; with `stream` an event stream",
                   (d.MeshRequest, d.MeshCompletion), send_error),
@@ -270,14 +249,17 @@ def _request_id(request: Request) -> tuple[bytes, bytes]:
     return (b"request-id", request.request_id.encode())
 
 
-async def _in_time(asked: ChatRequest, work: Coroutine[Any, Any, T]) -> T:
-    """Do the work, and end it when the caller's own time is over."""
-    if asked.timeout is None:
-        return await work
-    try:
-        async with asyncio.timeout(asked.timeout) as limit:
-            return await work
-    except TimeoutError:
-        if not limit.expired():
-            raise
-        raise DeadlineExceeded(f"The {asked.timeout:g} seconds of `mesh-timeout` were over.") from None
+async def same_request(request: Request) -> Same | None:
+    """Return what makes another request the same as this one; None where it has no `Idempotency-Key`.
+
+    Raises:
+        InvalidRequest: if the key is none.
+    """
+    key = request.header(b"idempotency-key")
+    if key is None:
+        return None
+    if not _IDEMPOTENCY_KEY.fullmatch(key):
+        raise InvalidRequest("`Idempotency-Key` has 1 to 255 visible ASCII characters.")
+    names = (b"anthropic-version", b"anthropic-beta")
+    parts = (request.scope["raw_path"], *(request.header(name) or b"" for name in names), await request.body())
+    return Same(key, b"".join(len(part).to_bytes(8, "little") + part for part in parts))

@@ -10,15 +10,18 @@ from typing import Any, TypeVar
 import msgspec
 
 from mesh_server.accounts.models import Principal
+from mesh_server.billing.service import Billing
 from mesh_server.chat import tokens
+from mesh_server.chat.accounting import Accounting, CallAccount, Ending
 from mesh_server.chat.answers import AnswerStream
 from mesh_server.chat.attempts import Attempts
 from mesh_server.chat.catalog.models import Model
-from mesh_server.chat.catalog.prices import PriceList, Prices, cost
+from mesh_server.chat.catalog.prices import PriceList, Prices
 from mesh_server.chat.formats import bridge
 from mesh_server.chat.formats.common import MESSAGES, ChatRequest, Format, Outcome, Usage
 from mesh_server.chat.key_tests import KeyTests
 from mesh_server.chat.models import LOCAL, ChatSettings, Target
+from mesh_server.chat.once import Once
 from mesh_server.chat.providers import Providers
 from mesh_server.chat.routing import Known, Route
 from mesh_server.chat.upstream import anthropic, openai
@@ -26,7 +29,7 @@ from mesh_server.chat.upstream.calls import Calls, limits_of, usable_key
 from mesh_server.chat.upstream.meanings import failure_of
 from mesh_server.chat.upstream.pool import Pool
 from mesh_server.errors import InvalidJSON, MeshError, ProviderFailed, ProviderRejected, UnsupportedFeature
-from mesh_server.ids import today
+from mesh_server.vault.answers import StoredAnswers
 from mesh_server.vault.service import Vault
 
 T = TypeVar("T")
@@ -63,13 +66,10 @@ class _Call(msgspec.Struct):
     url: str
     headers: dict[str, str]
     fields: dict[str, Any]
+    body: bytes = b""
 
     def __repr__(self) -> str:
         return f"<_Call of {self.target!r}>"
-
-    def body(self) -> bytes:
-        """Return the members as they are sent."""
-        return _encoder.encode(self.fields)
 
 
 class Chat:
@@ -78,21 +78,26 @@ class Chat:
     Args:
         settings: what is configured.
         vault: where the callers' keys are.
+        billing: usage and budgets.
+        answers: of calls that are made once.
 
     Attributes:
+        once: calls with an `Idempotency-Key`.
         key_tests: tests the callers' keys with the same providers.
 
     Raises:
         StartupError: if the operator's prices can't be read.
     """
 
-    def __init__(self, settings: ChatSettings, vault: Vault) -> None:
+    def __init__(self, settings: ChatSettings, vault: Vault, billing: Billing, answers: StoredAnswers) -> None:
         self._settings = settings
         self._pool = Pool()
         self._calls = Calls(self._pool)
         self._providers = Providers(settings, vault, self._calls)
         self._attempts = Attempts()
         self._prices = PriceList(settings.prices_file)
+        self._accounting = Accounting(billing, self._prices)
+        self.once = Once(answers)
         self.key_tests = KeyTests(settings.providers, vault, self._calls.models)
 
     def local_model(self) -> str | None:
@@ -103,30 +108,35 @@ class Chat:
         provider = self._providers.get(LOCAL)
         return provider.models[0] if provider is not None and provider.models else None
 
-    async def complete(self, principal: Principal, request: ChatRequest) -> tuple[bytes, Outcome]:
-        """Return the whole answer in the surface's format, and what is known beside it.
+    async def complete(self, principal: Principal, request: ChatRequest, ending: Ending) -> tuple[bytes, Outcome]:
+        """Return the whole answer as its surface has it, accounted for, and what is known beside it.
 
         Raises:
-            MeshError: whatever stands in the way, from an unknown model to the provider's own failure.
+            MeshError: whatever stands in the way, from an unknown model or a limit to the provider's own failure.
         """
-        return await self._first(principal, request, self._complete)
+        return await self._accounted(principal, request, ending, self._complete)
 
-    async def stream(self, principal: Principal, request: ChatRequest) -> AnswerStream:
+    async def stream(self, principal: Principal, request: ChatRequest, ending: Ending) -> AnswerStream:
         """Return the answer as a stream, which has to be closed, with its first piece at hand.
 
         Raises:
             MeshError: whatever stands in the way before the first piece.
         """
-        stream, _ = await self._first(principal, request, self._stream)
+        account = await self._accounting.open(principal, request, ending)
+        try:
+            stream, _ = await self._first(request, partial(self._stream, account, principal, request))
+        except BaseException as problem:
+            account.fail(problem)
+            raise
         return stream
 
-    async def embed(self, principal: Principal, request: ChatRequest) -> tuple[bytes, Outcome]:
+    async def embed(self, principal: Principal, request: ChatRequest, ending: Ending) -> tuple[bytes, Outcome]:
         """Return embeddings as their provider gave them, and what is known beside them.
 
         Raises:
             MeshError: as `complete`; UnsupportedFeature where the provider has none.
         """
-        return await self._first(principal, request, self._embed)
+        return await self._accounted(principal, request, ending, self._embed)
 
     async def count(self, principal: Principal, request: ChatRequest) -> tuple[int, Outcome]:
         """Return how many tokens a request of Anthropic's format has, by the provider's word where it gives one.
@@ -134,7 +144,7 @@ class Chat:
         Raises:
             MeshError: as `complete`.
         """
-        return await self._first(principal, request, self._count)
+        return await self._first(request, partial(self._count, principal, request))
 
     async def models(self, principal: Principal) -> list[Entry]:
         """Return the models that the caller can use, with what is known of them."""
@@ -146,63 +156,83 @@ class Chat:
 
     async def close(self) -> None:
         """Stop the local models and close every connection."""
+        await self.once.close()
         if self._providers.local is not None:
             await self._providers.local.close()
         await self._pool.close()
 
-    async def _first(
+    async def _accounted(
         self,
         principal: Principal,
         request: ChatRequest,
-        ask: Callable[[Principal, ChatRequest, Route], Awaitable[tuple[T, Outcome]]],
+        ending: Ending,
+        ask: Callable[[CallAccount, Principal, ChatRequest, Route], Awaitable[tuple[bytes, Outcome]]],
+    ) -> tuple[bytes, Outcome]:
+        """Return a whole answer, settled."""
+        account = await self._accounting.open(principal, request, ending)
+        try:
+            body, outcome = await self._first(request, partial(ask, account, principal, request))
+            account.price(outcome)
+            answer = ending.render(body, outcome)
+            await account.settle(outcome, answer)
+        except BaseException as problem:
+            account.fail(problem)
+            raise
+        return answer, outcome
+
+    async def _first(
+        self, request: ChatRequest, ask: Callable[[Route], Awaitable[tuple[T, Outcome]]]
     ) -> tuple[T, Outcome]:
         """Return what the first target gives that succeeds."""
         hops = await self._providers.routes(request)
         until = asyncio.get_running_loop().time() + request.timeout if request.timeout is not None else None
         try:
-            found, tried = await self._attempts.first(hops, partial(ask, principal, request), until=until)
+            found, tried = await self._attempts.first(hops, ask, until=until)
         except RecursionError:  # what a surface leaves unread may be deeper than a translation can go
             raise InvalidJSON("The JSON body is nested too deeply.") from None
         found[1].route = tried
         return found
 
-    async def _complete(self, principal: Principal, request: ChatRequest, route: Route) -> tuple[bytes, Outcome]:
-        call = await self._begin(principal, request, route, _chat)
+    async def _complete(
+        self, account: CallAccount, principal: Principal, request: ChatRequest, route: Route
+    ) -> tuple[bytes, Outcome]:
+        call = await self._begin(account, principal, request, route, _chat)
         target, outcome = call.target, call.outcome
         try:
-            content = await self._calls.complete(target, call.url, call.headers, call.body(), outcome)
-            answer = _read(lambda: call.way.answer(content, outcome), target)
-            self._settle(target, outcome)
-            return answer, outcome
+            content = await self._calls.complete(target, call.url, call.headers, call.body, outcome)
+            return _read(lambda: call.way.answer(content, outcome), target), outcome
         finally:
             await target.release()
 
-    async def _stream(self, principal: Principal, request: ChatRequest, route: Route) -> tuple[AnswerStream, Outcome]:
-        call = await self._begin(principal, request, route, _chat)
+    async def _stream(
+        self, account: CallAccount, principal: Principal, request: ChatRequest, route: Route
+    ) -> tuple[AnswerStream, Outcome]:
+        call = await self._begin(account, principal, request, route, _chat)
         target, outcome = call.target, call.outcome
         try:
-            answer = await self._calls.stream(target, call.url, call.headers, call.body())
+            answer = await self._calls.stream(target, call.url, call.headers, call.body)
         except BaseException:
             await target.release()
             raise
         outcome.limits = limits_of(target, answer)
-        stream = AnswerStream(target, answer, call.way.relay(outcome), outcome, lambda: self._settle(target, outcome))
+        stream = AnswerStream(target, answer, call.way.relay(outcome), outcome, account)
         try:
             await stream.begin()
         except BaseException:
-            await stream.close()
+            await stream.release()
             raise
         return stream, outcome
 
-    async def _embed(self, principal: Principal, request: ChatRequest, route: Route) -> tuple[bytes, Outcome]:
-        call = await self._begin(principal, request, route, _embeddings)
+    async def _embed(
+        self, account: CallAccount, principal: Principal, request: ChatRequest, route: Route
+    ) -> tuple[bytes, Outcome]:
+        call = await self._begin(account, principal, request, route, _embeddings)
         target, outcome = call.target, call.outcome
         try:
-            content = await self._calls.complete(target, call.url, call.headers, call.body(), outcome)
+            content = await self._calls.complete(target, call.url, call.headers, call.body, outcome)
             found = _read(lambda: msgspec.json.decode(content, type=_Embeddings), target)
             outcome.model, outcome.finished = found.model or outcome.model, True
             outcome.usage = Usage(input=found.usage.prompt_tokens) if found.usage is not None else None
-            self._settle(target, outcome)
             return content, outcome
         finally:
             await target.release()
@@ -215,7 +245,9 @@ class Chat:
             if call is None:
                 return _estimate(way, outcome), outcome
             try:
-                content = await self._calls.complete(target, call.url, call.headers, call.body(), outcome)
+                content = await self._calls.complete(
+                    target, call.url, call.headers, _encoder.encode(call.fields), outcome
+                )
             except ProviderRejected as problem:
                 if (problem.details or {}).get("status") not in tokens.NO_SUCH_ENDPOINT:
                     raise
@@ -226,21 +258,22 @@ class Chat:
 
     async def _begin(
         self,
+        account: CallAccount,
         principal: Principal,
         request: ChatRequest,
         route: Route,
         prepare: Callable[[ChatRequest, Target, Outcome], _Call],
     ) -> _Call:
-        """Return a call that costs something, ready to be sent; its target has to be released.
-
-        The one place where who asks, for what, and what the provider would be sent are known before it is asked.
-        """
+        """Return a call that costs something, admitted and ready to be sent; its target has to be released."""
         target = await self._providers.target(principal, request, route)
         try:
-            return prepare(request, target, _outcome(route))
+            call = prepare(request, target, _outcome(route))
+            format_ = None if prepare is _embeddings else call.way.format
+            call.body = await account.admit(target, call.outcome, format_, call.fields)
         except BaseException:
             await target.release()
             raise
+        return call
 
     def _counting(self, way: bridge.Way, target: Target, outcome: Outcome) -> _Call | None:
         """Return the call that asks a provider for a count; None where it has none."""
@@ -257,19 +290,6 @@ class Chat:
             headers = openai.headers(usable_key(target))
             return _Call(target, way, outcome, f"{target.base_url}/messages/count_tokens", headers, fields)
         return None
-
-    def _settle(self, target: Target, outcome: Outcome) -> None:
-        """Compute what a call cost, by the model that answered or else the one that was asked."""
-        outcome.price_revision = self._prices.revision
-        if target.provider == LOCAL:
-            outcome.cost_nano = 0
-            return
-        day = today()
-        for model in dict.fromkeys((outcome.model, target.model)):
-            prices = self._prices.of(target.price_address, target.provider, model, today=day, tier=outcome.tier)
-            if prices is not None and outcome.usage is not None:
-                outcome.cost_nano = cost(prices, outcome.usage)
-                return
 
     def _entry(self, known: Known, provider: str, name: str) -> Entry:
         found = self._providers.get(provider)

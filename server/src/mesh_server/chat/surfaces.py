@@ -26,12 +26,14 @@ class Surface:
     """One of them.
 
     Attributes:
+        name: as usage has it.
         read: reads a request from its body and its headers.
         failure: the event that ends a failed stream, for an error, the request's id, and how many events were sent.
         answer: what a whole answer becomes, with its outcome and the request's id: by default nothing else.
         last: the events that a complete stream ends with beside its format's own: by default none.
     """
 
+    name: str
     read: Callable[[bytes, Mapping[str, str]], ChatRequest]
     failure: Callable[[MeshError, str, int], bytes]
     answer: Callable[[bytes, Outcome, str], bytes] = lambda body, _outcome, _request_id: body
@@ -51,18 +53,21 @@ def _responses_failure(error: MeshError, _request_id: str, sent: int) -> bytes:
 
 
 MESH = Surface(
+    name="mesh",
     read=requests.read_mesh,
     failure=_mesh_failure,
     answer=mesh_chat.answer,
     last=lambda outcome, request_id: [mesh_chat.last_event(outcome, request_id), event(DONE)],
 )
 OPENAI_CHAT = Surface(
+    name="openai_chat",
     read=requests.read_chat,
     failure=lambda error, _request_id, _sent: event(_encoder.encode(openai_error(error))),
     last=lambda _outcome, _request_id: [event(DONE)],
 )
-OPENAI_RESPONSES = Surface(read=requests.read_responses, failure=_responses_failure)
+OPENAI_RESPONSES = Surface(name="openai_responses", read=requests.read_responses, failure=_responses_failure)
 ANTHROPIC = Surface(
+    name="anthropic",
     read=requests.read_messages,
     failure=lambda error, request_id, _sent: named_event("error", _encoder.encode(anthropic_error(error, request_id))),
 )
@@ -80,9 +85,11 @@ def anthropic_answer(error: MeshError, request_id: str) -> tuple[int, dict[str, 
 
 
 def outcome_headers(outcome: Outcome) -> Headers:
-    """Return what every surface tells in headers: who was asked, and what was done otherwise."""
+    """Return what every surface tells in headers: who was asked, what it cost, and what was done otherwise."""
     found = [(b"mesh-route", _ascii(", ".join(outcome.route)))]
     found += [(_ascii(name), _ascii(value)) for name, value in outcome.limits.items()]
+    if outcome.cost_nano is not None:  # of a whole answer: a stream's is not known before its end
+        found.append((b"mesh-cost-nano", b"%d" % outcome.cost_nano))
     if outcome.warnings:
         found.append((b"mesh-warnings", _ascii(" | ".join(outcome.warnings))[:_MOST_WARNINGS]))
     return found

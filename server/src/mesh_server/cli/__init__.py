@@ -24,6 +24,8 @@ _COMMANDS = {
     "audit": "Print the audit trail as JSON lines.",
     "token": "API tokens for people and machines.",
     "model": "Local models: list, pull, use, remove.",
+    "usage": "What everybody spent on models.",
+    "budget": "Limits of what may be spent.",
 }
 
 

@@ -6,7 +6,7 @@ nothing behind in its connection: so a pooler between us and PostgreSQL may lend
 
 import asyncio
 import contextlib
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Mapping, Sequence
 from typing import Any, Self
 
 import asyncpg
@@ -60,6 +60,12 @@ class PostgresTransaction:
         status: str = await self._connection.execute(*self._compile.positional(statement, parameters))
         count = status.rpartition(" ")[2]
         return int(count) if count.isdigit() else 0
+
+    async def many(self, statement: ClauseElement, rows: Sequence[Mapping[str, object]]) -> None:
+        """Run a statement that changes rows once for each set of parameters."""
+        if rows:
+            sets = [self._compile.positional(statement, dict(row)) for row in rows]
+            await self._connection.executemany(sets[0][0], [parameters for _, *parameters in sets])
 
 
 class Pool:

@@ -1,6 +1,6 @@
 """The metadata that every capability's tables register with, and statements compiled once per dialect."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any, Protocol
 
 from sqlalchemy import BigInteger, Column, Dialect, MetaData, String, Table
@@ -50,6 +50,9 @@ class Transaction(Protocol):
 
     async def execute(self, statement: ClauseElement, **parameters: object) -> int:
         """Run a statement that changes rows and return how many it changed."""
+
+    async def many(self, statement: ClauseElement, rows: Sequence[Mapping[str, object]]) -> None:
+        """Run a statement that changes rows once for each set of parameters."""
 
 
 class Compiler:

@@ -40,6 +40,8 @@ class ServerWork(Enum):
     #: Removing for good what was deleted long ago.
     PURGE = "purge"
     READINESS = "readiness"
+    #: Usage of all tenants, written in groups, and what dead processes left of budgets.
+    BILLING = "billing"
     #: Whether a commit happened, whose answer was lost.
     OUTCOME = "outcome"
     MIGRATION = "migration"

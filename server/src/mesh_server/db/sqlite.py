@@ -10,7 +10,7 @@ import queue
 import sqlite3
 import threading
 import time
-from collections.abc import Coroutine
+from collections.abc import Coroutine, Mapping, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from pathlib import Path
 from typing import Any, Self
@@ -66,6 +66,12 @@ class SQLiteTransaction:
         count = cursor.rowcount
         cursor.close()
         return count
+
+    async def many(self, statement: ClauseElement, rows: Sequence[Mapping[str, object]]) -> None:
+        """Run a statement that changes rows once for each set of parameters."""
+        if rows:
+            text, literals = self._compile(statement, {})
+            self._connection.executemany(text, [{**literals, **row} for row in rows]).close()
 
 
 def _drive(work: Coroutine[Any, Any, T]) -> T:

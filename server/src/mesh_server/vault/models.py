@@ -1,6 +1,7 @@
 """Tables and plain records of the vault."""
 
 from dataclasses import dataclass
+from typing import NamedTuple
 
 from sqlalchemy import BigInteger, Boolean, Column, Integer, LargeBinary, String, Table, Text
 
@@ -102,6 +103,20 @@ idempotency = Table(
     Column("tenant_key_id", String(36), nullable=False),
     Column("answer", LargeBinary, nullable=False),
     Column("created_at", BigInteger, nullable=False),
+)
+
+chat_answers = Table(
+    "chat_answers",
+    metadata,
+    Column("tenant_id", String(128), primary_key=True),
+    Column("account_id", String(36), primary_key=True),
+    Column("key_hash", String(64), primary_key=True),
+    Column("fingerprint", LargeBinary, nullable=False),
+    Column("holder", String(36), nullable=False),
+    Column("tenant_key_id", String(36)),
+    Column("answer", LargeBinary),
+    Column("created_at", BigInteger, nullable=False),
+    Column("expires_at", BigInteger, nullable=False),
 )
 
 passphrase_parameters = Table(
@@ -228,3 +243,16 @@ class GrantRecord:
     actions: frozenset[str]
     created_at: int
     expires_at: int | None
+
+
+class ChatKey(NamedTuple):
+    """A key opened for a call to a provider: whose it is, and which version. `repr` does not show its value."""
+
+    name: str
+    value: str
+    owner_id: str
+    version: int
+
+    def __repr__(self) -> str:
+        """Return everything but the value."""
+        return f"ChatKey(name={self.name!r}, owner_id={self.owner_id!r}, version={self.version})"

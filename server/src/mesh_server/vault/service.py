@@ -18,7 +18,7 @@ from mesh_server.vault.grants import Grants, matches, not_found
 from mesh_server.vault.history import History
 from mesh_server.vault.idempotency import Idempotency, Once
 from mesh_server.vault.keyring import Keyring
-from mesh_server.vault.models import Deleted, KeyRecord, Limits, NewValue, OpenedKey
+from mesh_server.vault.models import ChatKey, Deleted, KeyRecord, Limits, NewValue, OpenedKey
 from mesh_server.vault.plain import PlainValues
 from mesh_server.vault.seals import Seals
 from mesh_server.vault.store import SealedKey, Store, marked, with_tags
@@ -149,14 +149,14 @@ class Vault:
 
     async def open_for_chat(
         self, principal: Principal, names: Sequence[str], *, owner: str | None = None
-    ) -> tuple[str, str] | None:
+    ) -> ChatKey | None:
         """Open the first key by these names, for a call to a provider on the caller's behalf.
 
         Asks for the scope `chat`, not `keys:read`, and of another's key for the grant `chat`, not `read`: using a key
         is less than reading it.
 
         Returns:
-            The key's name and value, or None where the caller has none of them.
+            The key and its value, or None where the caller has none of them.
 
         Raises:
             GrantInsufficient: if it is shared with the caller, but not for chat.
@@ -178,7 +178,8 @@ class Vault:
             self._warm.keep(moment, place, key)
         elif not self._trail.told_of_chat(principal, key.record):
             await self._trail.tell_of_chat(principal, key.holder, key.record)
-        return key.record.name, key.ready.open().decode()
+        record = key.record
+        return ChatKey(record.name, key.ready.open().decode(), key.holder.account_id, record.version)
 
     async def _look_for_chat(
         self, principal: Principal, names: Sequence[str], owner: str | None

@@ -103,6 +103,14 @@ class PriceList:
             (p for p in reversed(found) if p.tier is None), None
         )
 
+    def all_of(self, address: str, name: str, model: str, *, today: date) -> list[Prices]:
+        """Return a model's prices for every tier of service; the arguments are those of `of`."""
+        newest: dict[str | None, Prices] = {}
+        for prices in self._find(address, name, model):
+            if prices.since is None or prices.since <= today:
+                newest[prices.tier] = prices
+        return list(newest.values())
+
     def _look(self, address: str, name: str, model: str) -> tuple[Prices, ...]:
         own = self._own.prices.get(f"{name}/{model}") or self._own.prices.get(model) if self._own is not None else None
         if own is not None:
@@ -138,6 +146,19 @@ def cost(prices: Prices, usage: Usage) -> int:
         + usage.output * _at(prices.output, usage.input)
     )
     return (total + _MILLION // 2) // _MILLION
+
+
+def ceiling(prices: Prices, read: int, written: int) -> int:
+    """Return the most that a call can cost, in nano-dollars: every token at the dearest of its prices.
+
+    Args:
+        prices: of the model.
+        read: tokens of the input, at the most.
+        written: tokens of the output, at the most.
+    """
+    kinds = (prices.input, prices.cached, prices.cache_write, prices.cache_write_long)
+    dearest = max(_at(price, read) for price in kinds if price is not None)
+    return -(-(read * dearest + written * _at(prices.output, read)) // _MILLION)
 
 
 def _at(price: Price, prompt: int) -> int:

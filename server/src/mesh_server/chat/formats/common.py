@@ -325,6 +325,7 @@ class Outcome(msgspec.Struct, kw_only=True):
         finished: the answer came to its end.
         tier: the provider's tier of service, where the answer named it.
         limits: headers of the provider that tell what is left of the caller's own key's rate.
+        budget_left_usd: what the least of the caller's hard limits of money leaves; None without one.
     """
 
     provider: str
@@ -337,6 +338,7 @@ class Outcome(msgspec.Struct, kw_only=True):
     finished: bool = False
     tier: str | None = None
     limits: dict[str, str] = field(default_factory=dict)
+    budget_left_usd: float | None = None
 
     @property
     def cost_usd(self) -> float | None:

@@ -54,7 +54,9 @@ def usage_of(usage: Usage) -> dict[str, Any]:
 
 
 def _added(outcome: Outcome, request_id: str) -> dict[str, Any]:
+    left = {} if outcome.budget_left_usd is None else {"budget_left_usd": outcome.budget_left_usd}
     return {
+        **left,
         "usage": usage_of(outcome.usage) if outcome.usage is not None else None,
         "provider": outcome.provider,
         "cost_usd": outcome.cost_usd,

@@ -7,15 +7,17 @@ from typing import Any
 
 from mesh_server.asgi import ClientGone, Hangup, Request, Send
 
+#: Headers of every stream.
+HEADERS = (
+    (b"content-type", b"text/event-stream; charset=utf-8"),
+    (b"cache-control", b"no-store"),
+    (b"x-accel-buffering", b"no"),  # nginx would collect the pieces
+)
+
 
 async def start(send: Send, more: Iterable[tuple[bytes, bytes]] = ()) -> None:
     """Begin an answer that is a stream of events; `more` headers beside those of every stream."""
-    headers = [
-        *more,
-        (b"content-type", b"text/event-stream; charset=utf-8"),
-        (b"cache-control", b"no-store"),
-        (b"x-accel-buffering", b"no"),  # nginx would collect the pieces
-    ]
+    headers = [*more, *HEADERS]
     await send({"type": "http.response.start", "status": 200, "headers": headers})
 
 

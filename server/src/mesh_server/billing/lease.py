@@ -1,0 +1,86 @@
+"""Whether a process lives: a row that it renews, and that others end when it does not."""
+
+import structlog
+
+from mesh_server.billing import statements as sql
+from mesh_server.db.engine import Database
+from mesh_server.db.schema import Transaction
+from mesh_server.db.scope import ServerWork
+from mesh_server.ids import now_us, uuid7
+
+#: Seconds between two renewals, and without one after which a process counts as dead.
+RENEW_S, DEAD_S = 2.0, 10.0
+
+_log = structlog.get_logger("mesh.billing")
+
+
+class Lease:
+    """This process's own row.
+
+    Attributes:
+        id: by which others know what this process holds. Another one after it was taken for dead.
+    """
+
+    def __init__(self, database: Database) -> None:
+        self._database = database
+        self._made = self._tried = False
+        self.id = uuid7()
+
+    def current(self) -> str:
+        """Return the id as it is now."""
+        return self.id
+
+    async def hold(self, tx: Transaction) -> None:
+        """Make sure in a transaction that the row is there: what is taken under it must be found by others.
+
+        Whoever calls it tells by `held` that the transaction was committed.
+        """
+        if self._made:
+            return
+        self._tried = True
+        if await tx.one(sql.LEASE, id_=self.id) is None:
+            await tx.execute(sql.ADD_LEASE, id_=self.id, expires_at_=_until())
+
+    def held(self) -> None:
+        """Note that a transaction was committed, which may have made the row: from now on it is renewed."""
+        self._made = self._made or self._tried
+
+    async def renew(self) -> bool:
+        """Say that this process lives; return False where others have taken it for dead, and begin anew.
+
+        Raises:
+            MeshError: if the database can't be written now.
+        """
+        if not self._made:
+            return True
+        mine = self.id
+
+        async def work(tx: Transaction) -> int:
+            return await tx.execute(sql.RENEW_LEASE, id_=mine, expires_at_=_until())
+
+        if await self._database.write(work, ServerWork.BILLING):
+            return True
+        _log.warning("this process was taken for dead: its database or its clock stood still", lease=mine)
+        self.id, self._made, self._tried = uuid7(), False, False
+        return False
+
+    async def end(self) -> None:
+        """Remove the row: nothing is held any more."""
+        if not self._made:
+            return
+        mine, self._made, self._tried = self.id, False, False
+
+        async def work(tx: Transaction) -> None:
+            await tx.execute(sql.DROP_LEASE, id_=mine)
+
+        await self._database.write(work, ServerWork.BILLING)
+
+
+async def is_alive(tx: Transaction, holder: str) -> bool:
+    """Return whether the process of a lease lives, or may."""
+    row = await tx.one(sql.LEASE, id_=holder)
+    return row is not None and row[0] >= now_us()
+
+
+def _until() -> int:
+    return now_us() + int(DEAD_S * 1_000_000)
