@@ -13,10 +13,10 @@ from ..conftest import open_parts
 from .values import text
 
 
-async def value(parts, principal, names, **more):
+async def opened(parts, principal, names, **more):
     """Return name and value of what is opened; None where nothing is."""
-    opened = await parts.vault.open_for_chat(principal, names, **more)
-    return None if opened is None else (opened.name, opened.value)
+    found = await parts.vault.open_for_chat(principal, names, **more)
+    return None if found is None else (found.name, found.value)
 
 
 @pytest.fixture
@@ -74,7 +74,7 @@ async def test_a_key_is_kept_while_nobody_changes_anything(parts, watched, reads
     ann = await parts.principal()
     await parts.vault.put(ann, "a", text("one"))
     for _ in range(5):
-        assert await value(parts, ann, ["a"]) == ("a", "one")
+        assert await opened(parts, ann, ["a"]) == ("a", "one")
         parts.vault.confirm(later(1.5))
     assert len([work for work in reads if "look" in work.__name__]) == 1
 
@@ -94,7 +94,7 @@ async def test_what_another_process_changes_is_noticed_by_the_next_look(parts, o
     for value in ("one", "two"):
         await parts.vault.put(ann, "a", text(value))
     await watched.poll()
-    assert await value(parts, ann, ["a"]) == ("a", "two")
+    assert await opened(parts, ann, ["a"]) == ("a", "two")
     await watched.poll()
     if how == "put":
         await other.vault.put(ann, "a", text("three"))
@@ -104,24 +104,24 @@ async def test_what_another_process_changes_is_noticed_by_the_next_look(parts, o
         await other.vault.history.roll_back(ann, "a", 1)
     await watched.poll()
     expected = {"put": ("a", "three"), "delete": None, "roll back": ("a", "one")}
-    assert await value(parts, ann, ["a"]) == expected[how]
+    assert await opened(parts, ann, ["a"]) == expected[how]
 
 
 async def test_a_change_of_this_process_counts_at_once(parts, watched):
     ann = await parts.principal()
     await parts.vault.put(ann, "a", text("one"))
-    assert await value(parts, ann, ["a"]) == ("a", "one")
+    assert await opened(parts, ann, ["a"]) == ("a", "one")
     await parts.vault.put(ann, "a", text("two"))
-    assert await value(parts, ann, ["a"]) == ("a", "two")
+    assert await opened(parts, ann, ["a"]) == ("a", "two")
 
 
 async def test_a_better_name_that_another_process_stores_is_found(parts, other, watched):
     ann = await parts.principal()
     await parts.vault.put(ann, "second", text("2"))
-    assert await value(parts, ann, ["first", "second"]) == ("second", "2")
+    assert await opened(parts, ann, ["first", "second"]) == ("second", "2")
     await other.vault.put(ann, "first", text("1"))
     await watched.poll()
-    assert await value(parts, ann, ["first", "second"]) == ("first", "1")
+    assert await opened(parts, ann, ["first", "second"]) == ("first", "1")
 
 
 async def test_a_shared_key_is_not_kept_beyond_its_second(parts, watched, reads, later):
@@ -129,7 +129,7 @@ async def test_a_shared_key_is_not_kept_beyond_its_second(parts, watched, reads,
     await parts.vault.put(ann, "a", text("one"))
     await parts.vault.grants.give(ann, NewGrant(pattern="a", grantee=bob.account_id, actions=frozenset({"chat"})))
     for _ in range(3):
-        assert await value(parts, bob, ["a"], owner=ann.account_id) == ("a", "one")
+        assert await opened(parts, bob, ["a"], owner=ann.account_id) == ("a", "one")
         parts.vault.confirm(later(warm.KEEP_S + 0.1))
     assert len([work for work in reads if "look" in work.__name__]) == 3
 
@@ -139,7 +139,7 @@ async def test_a_grant_that_another_process_takes_away_ends_the_use(parts, other
     await parts.vault.put(ann, "a", text("one"))
     grant = NewGrant(pattern="a", grantee=bob.account_id, actions=frozenset({"chat"}))
     given = await parts.vault.grants.give(ann, grant)
-    assert await value(parts, bob, ["a"], owner=ann.account_id) == ("a", "one")
+    assert await opened(parts, bob, ["a"], owner=ann.account_id) == ("a", "one")
     await other.vault.grants.revoke(ann, given.id)
     await watched.poll()
     assert await parts.vault.open_for_chat(bob, ["a"], owner=ann.account_id) is None
@@ -150,7 +150,7 @@ async def test_an_expiry_counts_also_where_the_key_is_kept(parts, watched, monke
 
     ann = await parts.principal()
     await parts.vault.put(ann, "a", text("one", expires_at=now_us() + 60_000_000))
-    assert await value(parts, ann, ["a"]) == ("a", "one")
+    assert await opened(parts, ann, ["a"]) == ("a", "one")
     for module in ("warm", "service", "store"):
         monkeypatch.setattr(f"mesh_server.vault.{module}.now_us", lambda: now_us() + 61_000_000)
     assert await parts.vault.open_for_chat(ann, ["a"]) is None
