@@ -11,6 +11,7 @@ import os
 import re
 import shutil
 import signal
+import socket
 import subprocess
 import sys
 import tempfile
@@ -22,10 +23,18 @@ from pathlib import Path
 
 import psutil
 
+
+def free_ports(count: int) -> list[int]:
+    """Return ports that nobody listens on now."""
+    with contextlib.ExitStack() as stack:
+        found = [stack.enter_context(socket.create_server(("127.0.0.1", 0))) for _ in range(count)]
+        return [sock.getsockname()[1] for sock in found]
+
+
 HERE = Path(__file__).parent
 BIN = Path(sys.executable).parent
 SECONDS = int(os.environ.get("MESH_BENCH_SECONDS", "5"))
-UPSTREAM, PACED, NGINX, MESH = 9401, 9402, 9403, 9404
+UPSTREAM, PACED, NGINX, MESH = free_ports(4)
 PIECES, PACED_PIECES, INTERVAL_MS = 1000, 400, 10
 ASK = {"model": "bench-1", "messages": [{"role": "user", "content": "What is the capital of France? In one sentence."}]}
 

@@ -211,11 +211,24 @@ def test_embeddings(client, model):
     assert all(isinstance(number, float) for number in answer.data[0].embedding)
 
 
-def test_embeddings_of_who_makes_none_are_a_bad_request(client, local, mesh_server):
-    for asked, model in ((client, ANTHROPIC), (local, mesh_server.profile["default_model"])):
-        with pytest.raises(openai.BadRequestError) as caught:
-            asked.embeddings.create(model=model, input="a")
-        assert caught.value.code == "unsupported_feature"
+def test_embeddings_of_the_model_on_this_machine(local, mesh_server):
+    model = mesh_server.profile["default_model"]
+    near, same, far = local.embeddings.create(model=model, input=["a cat sleeps", "a cat sleeps", "tax law"]).data
+    assert near.embedding == same.embedding != far.embedding
+    assert local.embeddings.create(model=model, input="a", encoding_format="base64").usage.prompt_tokens > 0
+    assert local.chat.completions.create(model=model, messages=QUESTION, max_tokens=4).choices[0].message.content
+
+
+def test_a_text_that_is_too_long_to_embed_is_a_bad_request(local, mesh_server):
+    for _ in range(6):  # nor does it speak against the model
+        with pytest.raises(openai.BadRequestError):
+            local.embeddings.create(model=mesh_server.profile["default_model"], input="word " * 2000)
+
+
+def test_embeddings_of_who_makes_none_are_a_bad_request(client):
+    with pytest.raises(openai.BadRequestError) as caught:
+        client.embeddings.create(model=ANTHROPIC, input="a")
+    assert caught.value.code == "unsupported_feature"
 
 
 def test_it_lists_models(client, local, mesh_server):

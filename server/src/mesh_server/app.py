@@ -60,6 +60,9 @@ PURGE_S = 3600.0
 #: Seconds between two looks at the master key's file.
 WATCH_S = 1.0
 
+#: Objects after which Python looks for cycles, of which a request makes none: by default each sixth request would pay.
+GC_THRESHOLDS = (10_000, 20, 50)
+
 _log = structlog.get_logger("mesh.app")
 
 
@@ -201,6 +204,7 @@ class Services:
             background.changes.on_change(accounts.forget)
             background.changes.on_change(acting.forget)
             background.changes.on_change(vault.forget)
+            background.changes.on_sign(audit.elsewhere, moved=vault.forget, still=vault.confirm)
             background.changes.on_change(billing.forget)
         except BaseException:
             await database.close()
@@ -246,6 +250,7 @@ class Services:
         operations.publish(msgspec.json.encode(document))
         gc.collect()
         gc.freeze()  # what lives as long as the process is not looked at again: shorter pauses under load
+        gc.set_threshold(*GC_THRESHOLDS)
         hosts = self.settings.allowed_hosts
         return Guard(endpoints, self.accounts, self.acting, self.metrics.counts, self.tracing, allowed_hosts=hosts)
 

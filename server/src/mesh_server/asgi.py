@@ -95,11 +95,16 @@ class Request:
         client = self.scope.get("client")
         return str(client[0]) if client else ""
 
-    def header(self, name: bytes) -> bytes | None:
-        """Return the value of a header by its lower-case name, or None."""
+    @property
+    def headers(self) -> dict[bytes, bytes]:
+        """The headers by their lower-case names; of one that comes twice, the last."""
         if self._headers is None:
             self._headers = dict(self.scope["headers"])
-        return self._headers.get(name)
+        return self._headers
+
+    def header(self, name: bytes) -> bytes | None:
+        """Return the value of a header by its lower-case name, or None."""
+        return self.headers.get(name)
 
     def query(self) -> dict[str, str]:
         """Return the query's parameters.
@@ -162,9 +167,9 @@ class Request:
             size += len(chunk)
             if size > limit:
                 raise _too_large(limit)
-            chunks.append(chunk)
             if not message.get("more_body", False):
-                return b"".join(chunks)
+                return b"".join((*chunks, chunk)) if chunks else chunk
+            chunks.append(chunk)
 
     async def json(self, decoder: msgspec.json.Decoder[T], limit: int = MAX_BODY_BYTES) -> T:
         """Return the body decoded and validated.
@@ -187,7 +192,7 @@ async def send_bytes(send: Send, status: int, body: bytes, headers: Headers) -> 
         {
             "type": "http.response.start",
             "status": status,
-            "headers": [*headers, (b"content-length", str(len(body)).encode())],
+            "headers": [*headers, (b"content-length", b"%d" % len(body))],
         }
     )
     await send({"type": "http.response.body", "body": body})

@@ -110,7 +110,8 @@ class Guard:
         paths: dict[str, dict[str, Endpoint]] = {}
         for endpoint in endpoints:
             paths.setdefault(endpoint.path, {})[endpoint.method] = endpoint
-        self._hot = {path: methods for path, methods in paths.items() if any(e.hot for e in methods.values())}
+        hot = {path: methods for path, methods in paths.items() if any(e.hot for e in methods.values())}
+        self._hot = {path.encode(): methods for path, methods in hot.items()}
         self._router = Router(
             [Route(path, _Path(path, methods)) for path, methods in paths.items()], redirect_slashes=False
         )
@@ -155,12 +156,11 @@ class Guard:
         """Answer a request; return what served it and what it failed with, where there is any."""
         endpoint: Endpoint | None = None
         failure: MeshError | None = None
-        write_error = self._writer_for(request)
         try:
             self._check_host(request)
             endpoint = await self._find(request)
-            write_error = _writer_of(endpoint, request)
-            await self._authenticate(request, endpoint)
+            if endpoint.access != PUBLIC:
+                await self._authenticate(request, endpoint)
             await endpoint.handler(request, answer)
         except ClientGone:
             pass
@@ -169,18 +169,12 @@ class Guard:
         except Exception as problem:  # noqa: BLE001 - the last place: logged in full, answered as our defect
             _log.error("defect", request_id=request.request_id, **telemetry.describe(problem))
             failure = InternalError("The server failed at this request; nothing more is known here.")
-        if failure is not None:
-            await self._answer_failure(failure, answer, write_error, request)
+        # After an answer has begun it is too late for an error: an unfinished one makes the transport close the
+        # connection, so that the client sees that something is missing.
+        if failure is not None and not answer.status:
+            write_error = self._writer_for(request) if endpoint is None else _writer_of(endpoint, request)
+            await write_error(answer, failure, request.request_id)
         return endpoint, failure
-
-    async def _answer_failure(
-        self, failure: MeshError, answer: Answer, write_error: ErrorWriter, request: Request
-    ) -> None:
-        if answer.status:
-            # Too late for an error answer: an unfinished one makes the transport close the connection,
-            # so that the client sees that something is missing.
-            return
-        await write_error(answer, failure, request.request_id)
 
     def _writer_for(self, request: Request) -> ErrorWriter:
         """Return what writes errors where no endpoint was found yet: by the path's beginning, or by a header."""
@@ -193,7 +187,7 @@ class Guard:
         return _writer_of(found, request)
 
     def _check_host(self, request: Request) -> None:
-        host = request.header(b"host") or b""
+        host = request.headers.get(b"host", b"")
         if host in self._seen_hosts:
             return
         name = host.decode("latin-1").lower()
@@ -205,11 +199,15 @@ class Guard:
 
     async def _find(self, request: Request) -> Endpoint:
         scope = request.scope
-        raw_path: str = scope["raw_path"].decode("ascii", "replace")
-        while "//" in raw_path:  # a base URL with a trailing slash
-            raw_path = raw_path.replace("//", "/")
-        methods = self._hot.get(raw_path)
-        path = raw_path
+        raw: bytes = scope["raw_path"]
+        methods = self._hot.get(raw)
+        endpoint = methods.get(scope["method"]) if methods is not None else None
+        if endpoint is not None:
+            return endpoint
+        while b"//" in raw:  # a base URL with a trailing slash
+            raw = raw.replace(b"//", b"/")
+        path = raw_path = raw.decode("ascii", "replace")
+        methods = self._hot.get(raw)
         if methods is None:
             # Matched before decoding, so that an encoded slash stays inside its parameter.
             inner: Scope = {"type": "http", "path": raw_path, "root_path": "", "method": scope["method"]}
@@ -225,13 +223,12 @@ class Guard:
         return endpoint
 
     async def _authenticate(self, request: Request, endpoint: Endpoint) -> None:
-        if endpoint.access == PUBLIC:
-            return
         if self._accounts is None:
             raise TokenMissing("Nobody has an account here.")
-        verified = await self._accounts.authenticate(request.header(b"authorization"), request.header(b"x-api-key"))
+        headers = request.headers
+        verified = await self._accounts.authenticate(headers.get(b"authorization"), headers.get(b"x-api-key"))
         principal = verified.within(request.request_id)
-        for_whom = request.header(ACT_AS)
+        for_whom = headers.get(ACT_AS)
         if for_whom is not None and self._acting is not None:
             principal = await self._acting.act_as(principal, for_whom.decode("latin-1").strip())
         if endpoint.access != ANY:
@@ -263,7 +260,8 @@ def _log_line(request: Request, route: str | None, answer: Answer, failure: Mesh
     level = "warning" if answer.status >= 500 else "info"
     if not telemetry.writes(level):
         return
-    getattr(_log, level)(
+    write = _log.warning if level == "warning" else _log.info
+    write(
         "request",
         method=request.scope["method"],
         route=route,

@@ -4,7 +4,9 @@ import itertools
 import os
 import time
 from base64 import b32encode
-from datetime import UTC, datetime, timedelta
+from collections.abc import Iterator
+from datetime import UTC, date, datetime, timedelta
+from functools import lru_cache
 
 
 def uuid7() -> str:
@@ -14,7 +16,7 @@ def uuid7() -> str:
     sorts by the moment it was made.
     """
     milliseconds, rest = divmod(time.time_ns(), 1_000_000)
-    number = int.from_bytes(milliseconds.to_bytes(6, "big") + os.urandom(10), "big")
+    number = int.from_bytes(milliseconds.to_bytes(6, "big") + _random(), "big")
     fraction = (rest << 12) // 1_000_000
     number = number & ~(0xFFFF << 64) | (0x7000 | fraction) << 64  # version 7
     number = number & ~(0x3 << 62) | (0x2 << 62)  # variant 10
@@ -22,9 +24,41 @@ def uuid7() -> str:
     return f"{text[:8]}-{text[8:12]}-{text[12:16]}-{text[16:20]}-{text[20:]}"
 
 
+class _Randomness:
+    """Ten bytes of the system's randomness at a time, asked for in larger pieces: a call of the system costs more."""
+
+    def __init__(self) -> None:
+        self.begin()
+
+    def begin(self) -> None:
+        """Forget what is left, which another process has, too."""
+        self._left: Iterator[bytes] = iter(())
+
+    def __call__(self) -> bytes:
+        found = next(self._left, None)  # one step, so that no two threads get the same
+        if found is None:
+            block = os.urandom(10 * 256)
+            self._left = iter([block[start : start + 10] for start in range(10, len(block), 10)])
+            return block[:10]
+        return found
+
+
+_random = _Randomness()
+
+
 def now_us() -> int:
     """Return the time in microseconds since 1970-01-01 UTC."""
     return time.time_ns() // 1000
+
+
+def today() -> date:
+    """Return the day in UTC."""
+    return _day(int(time.time()) // 86_400)
+
+
+@lru_cache(2)
+def _day(number: int) -> date:
+    return date(1970, 1, 1) + timedelta(days=number)
 
 
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
@@ -60,3 +94,4 @@ class _RequestIds:
 request_id = _RequestIds()
 if hasattr(os, "register_at_fork"):
     os.register_at_fork(after_in_child=request_id.begin)
+    os.register_at_fork(after_in_child=_random.begin)

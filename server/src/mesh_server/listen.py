@@ -1,7 +1,6 @@
-"""The socket side of the server: binding, HTTP/1.1 with limits, and a shutdown that lets streams end.
+"""The socket side of the server: binding, serving, and a shutdown that lets streams end.
 
-uvicorn with httptools reads HTTP; it has no limit on the size of headers and no limit on the time
-a client may take to send them, so both are added here.
+`protocol` is what speaks HTTP/1.1 on each connection.
 """
 
 import asyncio
@@ -15,125 +14,15 @@ from pathlib import Path
 from types import FrameType
 from typing import Any
 
-import msgspec
 import uvicorn
-from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol, RequestResponseCycle
 
-from mesh_protocol.wire import MAX_BODY_BYTES, MAX_HEADER_BYTES
-from mesh_server.asgi import Hangup, error_body
-from mesh_server.errors import BodyTooLarge, HeadersTooLarge, InvalidHTTP, MeshError, StartupError
-from mesh_server.ids import request_id
+from mesh_server.errors import StartupError
+from mesh_server.protocol import Protocol
 
-#: Largest request in bytes with its framing: a body of many small chunks is mostly framing.
-MAX_REQUEST_BYTES = 2 * MAX_BODY_BYTES + MAX_HEADER_BYTES
-#: Seconds a client has for sending a request's line and headers.
-HEADER_TIMEOUT_S = 20.0
 #: Seconds that running answers have to end after a stop was asked for.
 DRAIN_S = 30
 
 _SIGNALS = (signal.SIGINT, signal.SIGTERM)
-
-
-class Protocol(HttpToolsProtocol):
-    """uvicorn's HTTP/1.1 protocol with limits on the size of a request and on the time its headers take."""
-
-    def __init__(self, *args: Any, **kwargs: Any) -> None:
-        super().__init__(*args, **kwargs)
-        self._bytes = 0  # of the request that is being read, framing included
-        self._reading_head = True
-        self._refusal: MeshError | None = None
-        self._refused = False
-        self._head_timer: asyncio.TimerHandle | None = None
-        self._hangups: list[Hangup] = []
-
-    def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
-        """Start the clock for the first request's headers."""
-        super().connection_made(transport)
-        self._start_head_timer()
-
-    def connection_lost(self, exc: Exception | None) -> None:
-        """Stop the clock, and tell whoever works on a request of this connection."""
-        self._stop_head_timer()
-        super().connection_lost(exc)
-        hangups, self._hangups = self._hangups, []
-        for hangup in hangups:
-            hangup.happened()
-
-    def data_received(self, data: bytes) -> None:
-        """Feed the parser, as long as the request stays within its limits."""
-        if self._refused:
-            return
-        self._bytes += len(data)
-        super().data_received(data)
-        # The parser collects one header line, or one trailer after a chunked body, for as long as it comes:
-        # only the bytes received bound it.
-        if self._reading_head and self._bytes > MAX_HEADER_BYTES:
-            self._refuse(_headers_too_large())
-        elif self._bytes > MAX_REQUEST_BYTES:
-            self._refuse(BodyTooLarge("The request is far larger than this server reads."))
-
-    def on_message_begin(self) -> None:
-        """Begin to count a request."""
-        super().on_message_begin()
-        self._reading_head = True
-        if self._head_timer is None:
-            self._start_head_timer()
-
-    def on_headers_complete(self) -> None:
-        """Refuse a head over the limit before the application sees it."""
-        self._stop_head_timer()
-        self._reading_head = False
-        if len(self.url) + sum(len(name) + len(value) + 4 for name, value in self.headers) > MAX_HEADER_BYTES:
-            self._refusal = _headers_too_large()
-            raise self._refusal  # the parser stops, and uvicorn calls send_400_response
-        before: RequestResponseCycle | None = self.cycle
-        if before is None or before.response_complete:
-            self._hangups.clear()  # else a pipelined request: the one before it is still worked on
-        hangup = Hangup()
-        self._hangups.append(hangup)
-        self.scope["mesh.hangup"] = hangup  # type: ignore[typeddict-unknown-key]  # ours, for formats.sse
-        super().on_headers_complete()
-
-    def on_message_complete(self) -> None:
-        """Forget the request that was read."""
-        self._bytes = 0
-        super().on_message_complete()
-
-    def send_400_response(self, msg: str) -> None:
-        """Answer bytes that can't be read as a request; called by uvicorn."""
-        self._refuse(self._refusal or InvalidHTTP(f"{msg.rstrip('.')}: this port speaks HTTP/1.1."))
-
-    def _start_head_timer(self) -> None:
-        self._head_timer = self.loop.call_later(HEADER_TIMEOUT_S, self.transport.close)
-
-    def _stop_head_timer(self) -> None:
-        if self._head_timer is not None:
-            self._head_timer.cancel()
-            self._head_timer = None
-
-    def _refuse(self, error: MeshError) -> None:
-        """Answer without the application, which never saw this request, and close."""
-        self._refused = True
-        if self.transport.is_closing():
-            return
-        cycle: RequestResponseCycle | None = self.cycle
-        if cycle is not None and not cycle.response_complete:
-            self.transport.close()  # an answer has begun: another one in its middle would be garbage
-            return
-        name = request_id()
-        body = msgspec.json.encode(error_body(error, name))
-        head = (
-            f"HTTP/1.1 {error.status} Refused\r\ncontent-type: application/json\r\n"
-            f"content-length: {len(body)}\r\nx-request-id: {name}\r\nconnection: close\r\n\r\n"
-        )
-        self.transport.write(head.encode() + body)
-        self.transport.close()
-
-
-def _headers_too_large() -> HeadersTooLarge:
-    return HeadersTooLarge(
-        f"Request line and headers are larger than {MAX_HEADER_BYTES // 1024} KiB, the limit of this server."
-    )
 
 
 class Server(uvicorn.Server):

@@ -46,6 +46,14 @@ async def test_a_connection_is_used_again_after_a_clean_end(direct, answer):
         assert server.connections == 1
 
 
+async def test_an_answer_that_is_closed_twice_gives_its_connection_back_once(direct):
+    async with Bytes(OK) as server:
+        async with exchange(direct, server) as answer:
+            await answer.read()
+            await answer.close()
+        assert await idle(direct) == [1]
+
+
 async def test_the_end_of_the_connection_ends_an_answer_that_has_no_other(direct):
     async with Bytes(b"HTTP/1.1 200 OK\r\n\r\nhi", close=True) as server:
         assert await ask(direct, server) == (200, b"hi")

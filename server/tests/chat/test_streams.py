@@ -117,6 +117,34 @@ async def test_a_stream_that_breaks_off_ends_with_an_error_and_without_done(mesh
         assert failure["error"].keys() == {"message", "type", "param", "code"}
 
 
+WRONG = [b"data: {nonsense\n\n", b'data: {"error": {"message": "overloaded"}}\n\n']
+
+
+@pytest.mark.parametrize("wrong", WRONG)
+async def test_what_came_before_a_failure_in_the_same_read_is_told_before_it(mesh, upstream, wrong):
+    good = b"".join(b"data: " + json.dumps(chunk(letter)).encode() + b"\n\n" for letter in "abc")
+
+    async def script(exchange):
+        await exchange.stream(good + wrong + good, done=False)
+
+    upstream.script = script
+    *pieces, failure = events(await mesh.call("POST", OPENAI, {**ASK, "stream": True}))
+    assert [json.loads(piece)["choices"][0]["delta"]["content"] for piece in pieces] == ["a", "b", "c"]
+    assert json.loads(failure)["error"]["code"] == "provider_failed"
+
+
+async def test_events_that_come_at_once_leave_in_one_piece(mesh, upstream):
+    whole = b"".join(b"data: " + json.dumps(piece).encode() + b"\n\n" for piece in (chunk("a"), chunk(finish="stop")))
+
+    async def script(exchange):
+        await exchange.stream(whole + b"data: [DONE]\n\n" + b"data: {never read}\n\n", done=False)
+
+    upstream.script = script
+    answer = await mesh.call("POST", OPENAI, {**ASK, "stream": True})
+    assert (len(events(answer)), events(answer)[-1]) == (3, "[DONE]")
+    assert answer.whole
+
+
 async def test_a_stream_that_falls_silent_is_given_up(mesh, upstream):
     async def script(exchange):
         await exchange.stream(chunk("a"), done=False)

@@ -3,6 +3,8 @@
 from mesh_protocol.wire import API_TOKEN_PREFIX
 from mesh_server.errors import TokenInvalid, TokenMissing
 
+_SCHEMES = frozenset({"bearer", "apikey"})
+
 
 def credential(authorization: bytes | None, x_api_key: bytes | None) -> str:
     """Return the token that a request carries.
@@ -14,9 +16,10 @@ def credential(authorization: bytes | None, x_api_key: bytes | None) -> str:
     """
     if authorization is not None:
         scheme, _, rest = authorization.decode("latin-1").partition(" ")
-        if scheme.lower() in {"bearer", "apikey"}:
-            if rest.strip():
-                return rest.strip()
+        if scheme.lower() in _SCHEMES:
+            token = rest.strip()
+            if token:
+                return token
         elif authorization.strip():
             raise TokenInvalid("The header `Authorization` must be `Bearer <token>`.")
     if x_api_key is not None and x_api_key.strip():

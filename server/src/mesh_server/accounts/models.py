@@ -1,8 +1,9 @@
 """Tables and plain records of accounts."""
 
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from typing import Self
 
+import msgspec
 from sqlalchemy import Column, Integer, LargeBinary, String, Table, Text
 
 from mesh_server.db.schema import metadata
@@ -67,8 +68,7 @@ class Account:
     account_id: str
 
 
-@dataclass(frozen=True, slots=True)
-class Principal:
+class Principal(msgspec.Struct, frozen=True):
     """Who is calling, as proven by a verified credential.
 
     Everything that touches data takes one of these, never a bare id.
@@ -100,7 +100,7 @@ class Principal:
 
     def within(self, request_id: str) -> Self:
         """Return the same principal in a request."""
-        return replace(self, request_id=request_id)
+        return msgspec.structs.replace(self, request_id=request_id)
 
     @property
     def account(self) -> Account:

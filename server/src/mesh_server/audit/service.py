@@ -128,6 +128,11 @@ class Audit:
 
     # --- reading ---
 
+    async def elsewhere(self, tx: Transaction) -> int:
+        """Return how many events other processes have written: the same as long as they changed nothing."""
+        row = await tx.one(statements.ELSEWHERE, chain_=self._chain)
+        return int(row[0]) if row is not None else 0
+
     async def page(
         self,
         *,

@@ -2,7 +2,7 @@
 
 from functools import cache
 
-from sqlalchemy import Select, bindparam, insert, or_, select, update
+from sqlalchemy import Select, bindparam, func, insert, or_, select, update
 
 from mesh_server.audit.models import audit, audit_checkpoints, audit_heads, audit_probe
 
@@ -30,6 +30,9 @@ MOVE_HEAD = (
 )
 PROBE = update(audit_probe).where(audit_probe.c.id == bindparam("id_")).values(at=bindparam("now_"))
 HEADS = select(audit_heads.c.chain, audit_heads.c.seq, audit_heads.c.hash).order_by(audit_heads.c.chain)
+
+#: How many events there are in the chains of others.
+ELSEWHERE = select(func.coalesce(func.sum(audit_heads.c.seq), 0)).where(audit_heads.c.chain != bindparam("chain_"))
 
 ADD = insert(audit).values({column.name: bindparam(f"{column.name}_") for column in audit.c})
 #: The rows of one chain, a step at a time.

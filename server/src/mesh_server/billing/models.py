@@ -3,6 +3,7 @@
 from dataclasses import dataclass
 from typing import Literal
 
+import msgspec
 from sqlalchemy import BigInteger, Boolean, Column, Integer, String, Table
 
 from mesh_server.db.schema import metadata
@@ -94,8 +95,7 @@ leases = Table(
 )
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class UsageEvent:
+class UsageEvent(msgspec.Struct, frozen=True, kw_only=True):
     """One call of one surface, however it ended.
 
     Attributes:

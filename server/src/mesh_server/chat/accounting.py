@@ -3,7 +3,6 @@
 import time
 from collections.abc import Callable
 from dataclasses import dataclass, replace
-from datetime import UTC, datetime
 from typing import Any
 
 import msgspec
@@ -26,7 +25,7 @@ from mesh_server.errors import (
     ProviderUnavailable,
     QuotaExceeded,
 )
-from mesh_server.ids import now_us, uuid7
+from mesh_server.ids import now_us, today, uuid7
 
 #: Failures after which the provider may have done what was asked.
 _MAY_HAVE_RUN = (ProviderFailed, ProviderTimeout, ProviderUnavailable, DeadlineExceeded)
@@ -197,9 +196,9 @@ class CallAccount:
         if target.provider == LOCAL:
             outcome.cost_nano = 0
         elif outcome.usage is not None:
-            today = datetime.now(UTC).date()
-            for model in (outcome.model, target.model):
-                found = self._prices.of(target.price_address, target.provider, model, today=today, tier=outcome.tier)
+            day = today()
+            for model in dict.fromkeys((outcome.model, target.model)):
+                found = self._prices.of(target.price_address, target.provider, model, today=day, tier=outcome.tier)
                 if found is not None:
                     outcome.cost_nano = cost(found, outcome.usage)
                     break
@@ -248,7 +247,7 @@ class CallAccount:
         self._meter.settle_later(event)
 
     def _nano(self, target: Target, found: Ceiling) -> int | None:
-        return ceilings.nano(self._prices, target, found, datetime.now(UTC).date())
+        return ceilings.nano(self._prices, target, found, today())
 
     def _lower(self, target: Target, found: Ceiling, refused: BudgetExceeded | QuotaExceeded) -> Ceiling | None:
         """Return a ceiling that fits into what a limit leaves; None where there is none."""

@@ -1,8 +1,10 @@
 """Whether a provider takes a stored key: asked for its models, which costs nothing."""
 
 from collections.abc import Awaitable, Callable, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from typing import Literal
+
+from msgspec.structs import replace
 
 from mesh_server.accounts.models import Principal
 from mesh_server.chat.models import Provider, Target

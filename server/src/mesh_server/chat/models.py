@@ -4,6 +4,8 @@ from collections.abc import Awaitable, Callable
 from dataclasses import dataclass, field
 from pathlib import Path
 
+import msgspec
+
 from mesh_server.chat.formats.common import UNKNOWN, Abilities
 from mesh_server.vault.answers import KEPT_US
 
@@ -93,8 +95,7 @@ class LocalSettings:
     log_file: Path
 
 
-@dataclass(slots=True, kw_only=True)
-class Target:
+class Target(msgspec.Struct, kw_only=True):
     """Where one call goes. `repr` does not show the key.
 
     Attributes:
@@ -118,7 +119,7 @@ class Target:
     provider: str
     base_url: str
     model: str
-    api_key: str | None = field(repr=False)
+    api_key: str | None
     key_name: str | None
     key_owner: str | None = None
     key_version: int | None = None
@@ -129,7 +130,10 @@ class Target:
     abilities: Abilities = UNKNOWN
     substituted: bool = False
     within_s: float | None = None
-    held: Callable[[], Awaitable[None]] | None = field(default=None, repr=False)
+    held: Callable[[], Awaitable[None]] | None = None
+
+    def __repr__(self) -> str:
+        return f"<Target {self.provider}/{self.model}>"
 
     @property
     def price_address(self) -> str:

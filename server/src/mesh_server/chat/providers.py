@@ -3,7 +3,6 @@
 import time
 from collections.abc import Sequence
 from contextlib import AsyncExitStack
-from datetime import UTC, datetime
 
 from mesh_server.accounts.models import Principal
 from mesh_server.chat.catalog.models import catalog
@@ -13,12 +12,15 @@ from mesh_server.chat.routing import Known, Route, routes
 from mesh_server.chat.upstream.calls import Calls
 from mesh_server.chat.upstream.local import LocalModels
 from mesh_server.errors import KeyNotFound, MeshError, ProviderKeyMissing, ProviderUnavailable
+from mesh_server.ids import today
 from mesh_server.vault.service import Vault
 
 #: Seconds for which a provider's own list of models is believed.
 _LIST_S = 60.0
 #: Seconds by which a call to a provider may outlast its caller's time.
 _MARGIN_S = 0.25
+#: Names of models whose routes are remembered at the same time: callers may make names up.
+_MOST_ROUTES = 1024
 
 
 class Providers:
@@ -35,8 +37,12 @@ class Providers:
         self._by_name = {provider.name: provider for provider in settings.providers}
         self._vault = vault
         self._calls = calls
+        self._asked = [p for p in settings.providers if not p.models and not p.key_names]
         self._lists: dict[str, tuple[float, list[str]]] = {}
         self.local = LocalModels(settings.local) if settings.local is not None else None
+        self._local_names = self.local.names() if self.local is not None else []
+        self._known: Known | None = None
+        self._routes: dict[tuple[str | None, str | None, bool], Sequence[Route]] = {}
 
     def get(self, name: str) -> Provider | None:
         """Return a provider that is reached by its address; None for the models on this machine."""
@@ -52,12 +58,16 @@ class Providers:
         return found.union(entry.models if entry is not None else (), self._lists.get(provider, (0.0, []))[1])
 
     async def known(self) -> Known:
-        """Return what can be reached from this server now."""
+        """Return what can be reached from this server now; the same object until something of it changes."""
         local = self.local.installed() if self.local is not None else []
-        names = self.local.names() if self.local is not None else []
-        listed = {p.name: await self._list(p) for p in self._by_name.values() if not p.models and not p.key_names}
-        today = datetime.now(UTC).date()
-        return Known(tuple(self._by_name.values()), local, names, listed, self._settings.fallbacks, today)
+        listed = {p.name: await self._list(p) for p in self._asked} if self._asked else {}
+        day, known = today(), self._known
+        if known is None or known.today != day or known.local != local or known.listed != listed:
+            everyone = tuple(self._by_name.values())
+            known = Known(everyone, local, self._local_names, listed, self._settings.fallbacks, day)
+            self._known = known
+            self._routes.clear()
+        return known
 
     async def routes(self, request: ChatRequest) -> Sequence[Route]:
         """Return where a request may go; see `routing.routes`."""
@@ -66,7 +76,14 @@ class Providers:
         provider = request.provider
         if request.provider_is_a_guess and request.model is not None and known.knows(request.model, provider):
             provider = None
-        return routes(known, request.model, provider, strict=strict)
+        asked = (request.model, provider, strict)
+        found = self._routes.get(asked)
+        if found is None:
+            found = routes(known, request.model, provider, strict=strict)
+            if len(self._routes) >= _MOST_ROUTES:
+                self._routes.clear()
+            self._routes[asked] = found
+        return found
 
     async def usable(self, principal: Principal, known: Known) -> dict[str, list[str]]:
         """Return the models that a caller can use, by provider."""

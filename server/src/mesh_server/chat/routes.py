@@ -35,6 +35,9 @@ from mesh_server.vault.answers import KEPT_US, Same
 #: Header by which a request says that it speaks Anthropic's format, where the path does not.
 ANTHROPIC_HEADER = b"anthropic-version"
 
+#: Headers that a surface reads.
+_READ = (requests.TIMEOUT_HEADER.encode(), ANTHROPIC_HEADER, b"anthropic-beta")
+
 _CALL_ERRORS = (
     "model_not_found",
     "model_retired",
@@ -238,9 +241,8 @@ def _list(
 
 def headers_of(request: Request) -> dict[str, str]:
     """Return what a surface reads of the headers; a value that is no ASCII is none that means anything."""
-    names = (requests.TIMEOUT_HEADER, "anthropic-version", "anthropic-beta")
-    found = ((name, request.header(name.encode())) for name in names)
-    return {name: value.decode("latin-1") for name, value in found if value is not None}
+    headers = request.headers
+    return {name.decode(): headers[name].decode("latin-1") for name in _READ if name in headers}
 
 
 def _request_id(request: Request) -> tuple[bytes, bytes]:

@@ -3,7 +3,7 @@
 import asyncio
 import time
 from collections.abc import Awaitable, Callable
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from functools import partial
 from typing import Any, TypeVar
 
@@ -59,17 +59,19 @@ class _Embeddings(msgspec.Struct):
     usage: _EmbeddingUsage | None = None
 
 
-@dataclass(slots=True)
-class _Call:
+class _Call(msgspec.Struct):
     """One call to a provider: where it goes, with which members, and what is known of its answer."""
 
     target: Target
     way: bridge.Way
     outcome: Outcome
     url: str
-    headers: dict[str, str] = field(repr=False)
-    fields: dict[str, Any] = field(repr=False)
-    body: bytes = field(default=b"", repr=False)
+    headers: dict[str, str]
+    fields: dict[str, Any]
+    body: bytes = b""
+
+    def __repr__(self) -> str:
+        return f"<_Call of {self.target!r}>"
 
 
 class Chat:
@@ -238,7 +240,7 @@ class Chat:
     async def _embed(
         self, account: CallAccount, principal: Principal, request: ChatRequest, route: Route
     ) -> tuple[bytes, Outcome]:
-        call = await self._begin(account, principal, request, route, self._embeddings)
+        call = await self._begin(account, principal, request, route, _embeddings)
         target, outcome = call.target, call.outcome
         try:
             content = await self._calls.complete(target, call.url, call.headers, call.body, outcome)
@@ -280,7 +282,7 @@ class Chat:
         target = await self._providers.target(principal, request, route)
         try:
             call = prepare(request, target, _outcome(route))
-            format_ = None if prepare == self._embeddings else call.way.format
+            format_ = None if prepare is _embeddings else call.way.format
             call.body = await account.admit(target, call.outcome, format_, call.fields)
             if target.trace:
                 call.headers.update(self.trace_headers())
@@ -288,14 +290,6 @@ class Chat:
             await target.release()
             raise
         return call
-
-    def _embeddings(self, request: ChatRequest, target: Target, outcome: Outcome) -> _Call:
-        if target.kind != "openai" or (target.provider == LOCAL and self._providers.local is not None):
-            raise UnsupportedFeature(f"{target.provider} makes no embeddings; use a model that does.")
-        fields = {**request.fields, "model": target.model}
-        headers = openai.headers(usable_key(target))
-        way = _way(request, target)
-        return _Call(target, way, outcome, target.base_url + "/embeddings", headers, fields)
 
     def _counting(self, way: bridge.Way, target: Target, outcome: Outcome) -> _Call | None:
         """Return the call that asks a provider for a count; None where it has none."""
@@ -342,6 +336,14 @@ def _outcome(route: Route) -> Outcome:
 
 def _chat(request: ChatRequest, target: Target, outcome: Outcome) -> _Call:
     return _prepare(_way(request, target), target, outcome)
+
+
+def _embeddings(request: ChatRequest, target: Target, outcome: Outcome) -> _Call:
+    if target.kind != "openai":
+        raise UnsupportedFeature(f"{target.provider} makes no embeddings; use a model that does.")
+    fields = {**request.fields, "model": target.model}
+    headers = openai.headers(usable_key(target))
+    return _Call(target, _way(request, target), outcome, target.base_url + "/embeddings", headers, fields)
 
 
 def _prepare(way: bridge.Way, target: Target, outcome: Outcome, *, counting: bool = False) -> _Call:

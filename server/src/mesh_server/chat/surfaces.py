@@ -97,4 +97,6 @@ def outcome_headers(outcome: Outcome) -> Headers:
 
 def _ascii(text: str) -> bytes:
     """Return text as a header may have it: names of models are the caller's, and could hold anything."""
-    return "".join(letter if " " <= letter <= "~" else "?" for letter in text).encode("ascii")
+    if not (text.isascii() and text.isprintable()):
+        text = "".join(letter if " " <= letter <= "~" else "?" for letter in text)
+    return text.encode("ascii")

@@ -1,12 +1,14 @@
 """What processes keep warm is at most two seconds stale.
 
 Every change that takes something away (a revoked token) adds one to a counter in its own transaction. Each process
-looks at the counter once a second and forgets what it keeps warm when the counter has moved.
+looks at the counter once a second and forgets what it keeps warm when the counter has moved. What any change may make
+stale is bound to a sign that every change moves, looked at in the same transaction.
 """
 
 import asyncio
 import contextlib
-from collections.abc import Callable
+import time
+from collections.abc import Awaitable, Callable
 
 import structlog
 from sqlalchemy import bindparam, select, update
@@ -41,11 +43,31 @@ class Changes:
         self._database = database
         self._listeners: list[Callable[[], None]] = []
         self._seen: int | None = None
+        self._sign: Callable[[Transaction], Awaitable[object]] | None = None
+        self._still: Callable[[float], None] | None = None
+        self._moved: Callable[[], None] | None = None
+        self._signed: object = None
         self._task: asyncio.Task[None] | None = None
 
     def on_change(self, forget: Callable[[], None]) -> None:
         """Register a function that drops what a capability keeps warm."""
         self._listeners.append(forget)
+
+    def on_sign(
+        self,
+        sign: Callable[[Transaction], Awaitable[object]],
+        *,
+        moved: Callable[[], None],
+        still: Callable[[float], None],
+    ) -> None:
+        """Register what is bound to a sign of any change.
+
+        Args:
+            sign: reads it; equal as long as nothing was changed.
+            moved: drops what is kept warm; called when the sign is another one, or can't be read.
+            still: called when it is the same, with the moment before it was read, in seconds by the monotonic clock.
+        """
+        self._sign, self._moved, self._still = sign, moved, still
 
     async def start(self) -> None:
         """Begin to poll."""
@@ -61,23 +83,28 @@ class Changes:
             self._task = None
 
     async def poll(self) -> None:
-        """Look at the counter once."""
+        """Look at the counter and the sign once."""
+        asked_at = time.monotonic()
+        seen: int | None = None
+        signed: object = None
         try:
-            seen = await self._database.read(_read, ServerWork.CHANGES)
+            seen, signed = await self._database.read(self._read, ServerWork.CHANGES)
         except MeshError as problem:
             _log.warning("the change counter can't be read", code=problem.code)
-            seen = None
         if seen is None or seen != self._seen:
             for forget in self._listeners:
                 forget()
-        self._seen = seen
+        if self._moved is not None and (signed is None or signed != self._signed):
+            self._moved()
+        elif self._still is not None:
+            self._still(asked_at)
+        self._seen, self._signed = seen, signed
 
     async def _forever(self) -> None:
         while True:
             await asyncio.sleep(INTERVAL_S)
             await self.poll()
 
-
-async def _read(tx: Transaction) -> int:
-    row = await tx.one(_READ)
-    return int(row[0]) if row else 0
+    async def _read(self, tx: Transaction) -> tuple[int, object]:
+        row = await tx.one(_READ)
+        return int(row[0]) if row else 0, await self._sign(tx) if self._sign is not None else None

@@ -16,7 +16,8 @@ from mesh_server.dev_issuer.routes import IssuerRoutes
 from mesh_server.dev_issuer.settings import AUDIENCE, CLIENT_ID, PATH, DevIssuerSettings
 from mesh_server.dev_issuer.store import FILE, Store
 from mesh_server.guard import Guard
-from mesh_server.listen import Protocol, bind
+from mesh_server.listen import bind
+from mesh_server.protocol import Protocol
 from mesh_server.settings import LOOPBACK_NAMES
 
 

@@ -88,11 +88,45 @@ def seal(wrapping_key: bytes, key_id: bytes, plaintext: bytes, place: Place) -> 
     return header + message_id + commitment + sealed
 
 
+class Ready:
+    """A sealed blob whose key is derived and whose commitment is checked: opened again for the cost of a decryption.
+
+    It holds the key of this one message, neither the wrapping key nor the plaintext.
+    """
+
+    __slots__ = ("_associated_data", "_cipher", "_sealed")
+
+    def __init__(self, cipher: AESGCM, sealed: bytes, associated_data: bytes) -> None:
+        self._cipher = cipher
+        self._sealed = sealed
+        self._associated_data = associated_data
+
+    def open(self) -> bytes:
+        """Return the plaintext.
+
+        Raises:
+            VaultDamaged: if the blob or its place is not what it was sealed with.
+        """
+        try:
+            return self._cipher.decrypt(_ZERO_NONCE, self._sealed, self._associated_data)
+        except InvalidTag:
+            raise VaultDamaged("A stored blob was changed or moved since it was sealed.") from None
+
+
 def unseal(wrapping_key: bytes, blob: bytes, place: Place) -> bytes:
     """Return the plaintext of a sealed blob.
 
     Raises:
         VaultDamaged: if the blob, its place or the key is not what it was sealed with.
+    """
+    return make_ready(wrapping_key, blob, place).open()
+
+
+def make_ready(wrapping_key: bytes, blob: bytes, place: Place) -> Ready:
+    """Return a sealed blob ready to be opened.
+
+    Raises:
+        VaultDamaged: if it is none, or not of this key.
     """
     header = blob[:_HEADER_BYTES]
     if len(blob) < _CIPHERTEXT_AT + _TAG_BYTES or not header.startswith(_PREFIX):
@@ -102,10 +136,7 @@ def unseal(wrapping_key: bytes, blob: bytes, place: Place) -> bytes:
     encryption_key, expected = _message_keys(wrapping_key, header, message_id)
     if not hmac.compare_digest(commitment, expected):
         raise VaultDamaged("A stored blob does not belong to the key that should open it.")
-    try:
-        return AESGCM(encryption_key).decrypt(_ZERO_NONCE, blob[_CIPHERTEXT_AT:], _associated_data(header, place))
-    except InvalidTag:
-        raise VaultDamaged("A stored blob was changed or moved since it was sealed.") from None
+    return Ready(AESGCM(encryption_key), blob[_CIPHERTEXT_AT:], _associated_data(header, place))
 
 
 def key_id_of(blob: bytes) -> bytes:

@@ -24,7 +24,7 @@ from mesh_server.vault.seals import Seals
 from mesh_server.vault.store import SealedKey, Store, marked, with_tags
 from mesh_server.vault.trail import Trail
 from mesh_server.vault.verifiers import Verifiers
-from mesh_server.vault.warm import Warm, place_of
+from mesh_server.vault.warm import Warm, WarmKey, place_of
 
 MAX_PAGE = 200
 #: Expired deletions that one transaction removes for good.
@@ -165,23 +165,25 @@ class Vault:
         if not names:
             return None
         place = place_of(principal, tuple(names), owner)
-        known = self._warm.find(place)
-        if known is not None:
-            holder, key = known.holder, known.key
-        else:
+        key = self._warm.find(place)
+        if key is None:
+            moment = self._warm.moment
             found = await self._look_for_chat(principal, names, owner)
             if found is None:
                 return None
-            moment, holder, key = found
-            self._warm.keep(moment, place, holder, key)
-        await self._trail.tell_of_chat(principal, holder, key.record)
+            holder, sealed = found
+            await self._trail.tell_of_chat(principal, holder, sealed.record)
+            own = holder == principal.account
+            key = WarmKey(holder, sealed.record, sealed.ready(holder), lasting=own)
+            self._warm.keep(moment, place, key)
+        elif not self._trail.told_of_chat(principal, key.record):
+            await self._trail.tell_of_chat(principal, key.holder, key.record)
         record = key.record
-        return ChatKey(record.name, key.open(holder).value.decode(), holder.account_id, record.version)
+        return ChatKey(record.name, key.ready.open().decode(), key.holder.account_id, record.version)
 
     async def _look_for_chat(
         self, principal: Principal, names: Sequence[str], owner: str | None
-    ) -> tuple[int, Account, SealedKey] | None:
-        moment = self._warm.moment
+    ) -> tuple[Account, SealedKey] | None:
 
         async def look(tx: Transaction) -> tuple[Account, SealedKey] | None:
             for name in names:
@@ -195,12 +197,15 @@ class Vault:
             return None
 
         async with self._trail.refusals(principal, owner, names[0], "chat"):
-            found = await self._database.read(look, principal)
-        return None if found is None else (moment, *found)
+            return await self._database.read(look, principal)
 
     def forget(self) -> None:
         """Forget the keys that are kept for calls to providers; called when any process changed or took one away."""
         self._warm.forget()
+
+    def confirm(self, asked_at: float) -> None:
+        """Keep them for longer: no other process had written anything by `asked_at`, in seconds, monotonic."""
+        self._warm.confirm(asked_at)
 
     async def has_for_chat(self, principal: Principal, names: Sequence[str]) -> bool:
         """Return whether the caller has a key by one of these names; opens none."""

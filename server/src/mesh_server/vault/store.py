@@ -327,9 +327,16 @@ class SealedKey:
         Raises:
             VaultDamaged: if it does not open at this place.
         """
+        return OpenedKey(self.record, self.ready(holder).open(), self.is_text, self.version)
+
+    def ready(self, holder: Account) -> crypto.Ready:
+        """Return the value ready to be opened.
+
+        Raises:
+            VaultDamaged: if it is not of this place.
+        """
         dek = crypto.unseal(self.tenant_key, self.wrapped_dek, _place(holder, self.record.id, self.version, "data-key"))
-        value = crypto.unseal(dek, self.blob, _place(holder, self.record.id, self.version, "value"))
-        return OpenedKey(self.record, value, self.is_text, self.version)
+        return crypto.make_ready(dek, self.blob, _place(holder, self.record.id, self.version, "value"))
 
 
 def _named(holder: Account, namespace: str, name: str) -> dict[str, str]:

@@ -1,5 +1,6 @@
 """What the audit trail is told of keys."""
 
+import math
 import time
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
@@ -73,6 +74,10 @@ class Trail:
             details["namespace"] = record.namespace
         await self._audit.record(tx, principal, action, record.name, account_id=holder.account_id, details=details)
 
+    def told_of_chat(self, principal: Principal, record: KeyRecord) -> bool:
+        """Return whether the use of a key for chat was told within the last minute."""
+        return self._told_lately(_who(principal, "key.used", record.id))
+
     async def tell_of_chat(self, principal: Principal, holder: Account, record: KeyRecord) -> None:
         """Tell that a key is used for chat, unless that was told within the last minute.
 
@@ -116,8 +121,7 @@ class Trail:
             raise
 
     def _told_lately(self, what: tuple[str | None, ...]) -> bool:
-        told = self._told.get(what)
-        return told is not None and time.monotonic() - told < ONCE_S
+        return time.monotonic() - self._told.get(what, -math.inf) < ONCE_S
 
     def _remember(self, what: tuple[str | None, ...]) -> None:
         if len(self._told) >= _MOST_REMEMBERED:

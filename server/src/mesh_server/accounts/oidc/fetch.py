@@ -5,16 +5,17 @@ import time
 from dataclasses import dataclass
 from datetime import timedelta
 from email.utils import parsedate_to_datetime
-from typing import Any
+from typing import TYPE_CHECKING, Any
 from urllib.parse import quote_plus, urlsplit
 
 import msgspec
-from pyreqwest.client import Client, ClientBuilder
-from pyreqwest.exceptions import PyreqwestError
-from pyreqwest.response import Response
 
 from mesh_server.errors import IssuerUnavailable
 from mesh_server.native import settle_at_exit
+
+if TYPE_CHECKING:  # loaded by the first call: seven megabytes that a server without an issuer does not pay
+    from pyreqwest.client import Client
+    from pyreqwest.response import Response
 
 #: Seconds for a whole call to an issuer.
 TIMEOUT_S = 10.0
@@ -74,6 +75,8 @@ class Fetcher:
             await client.close()
 
     async def _call(self, method: str, url: str, form: dict[str, str] | None, basic: tuple[str, str] | None) -> Fetched:
+        from pyreqwest.exceptions import PyreqwestError  # noqa: PLC0415 - see above
+
         try:
             request = self._client(url).request(method, url).header("accept", "application/json")
             if basic is not None:
@@ -89,10 +92,12 @@ class Fetcher:
             raise _unavailable(url, "no connection could be made, or it broke") from None
         return Fetched(response.status, _object(body), _skew(response.get_header("date")))
 
-    def _client(self, url: str) -> Client:
+    def _client(self, url: str) -> "Client":
         local = urlsplit(url).hostname in _LOOPBACK
         client = self._clients.get(local)
         if client is None:
+            from pyreqwest.client import ClientBuilder  # noqa: PLC0415 - see above
+
             settle_at_exit()
             builder = (
                 ClientBuilder()
@@ -105,7 +110,7 @@ class Fetcher:
         return client
 
 
-async def _read(response: Response) -> bytes:
+async def _read(response: "Response") -> bytes:
     chunks: list[bytes] = []
     size = 0
     while (chunk := await response.body_reader.read_chunk()) is not None:

@@ -95,7 +95,10 @@ class PriceList:
             today: in UTC.
             tier: of service, as the answer named it.
         """
-        found = [p for p in self._find(address, name, model) if p.since is None or p.since <= today]
+        every = self._find(address, name, model)
+        if not every:
+            return None
+        found = [p for p in every if p.since is None or p.since <= today]
         return next((p for p in reversed(found) if p.tier == tier), None) or next(
             (p for p in reversed(found) if p.tier is None), None
         )

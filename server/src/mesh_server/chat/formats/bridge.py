@@ -4,7 +4,6 @@ Of one format, bytes pass through (`same`); between two, everything goes through
 """
 
 from collections.abc import Callable
-from dataclasses import dataclass
 from typing import Any, Protocol
 
 import msgspec
@@ -114,8 +113,7 @@ class ProviderSaidError(Exception):
         self.error = error
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Way:
+class Way(msgspec.Struct, kw_only=True):
     """What the translation of one call depends on.
 
     Attributes:

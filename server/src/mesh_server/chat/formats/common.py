@@ -4,10 +4,11 @@ Surface and provider of one format exchange the caller's bytes; only where they 
 `Conversation`, and an answer into `Reply` or a row of events.
 """
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from typing import Any, Literal
 
 import msgspec
+from msgspec import field
 
 #: The wire formats, of surfaces and of providers.
 Format = Literal["openai_chat", "openai_responses", "anthropic_messages"]
@@ -22,8 +23,7 @@ ThinkingMode = Literal["on", "adaptive", "between_tools", "off"]
 Reason = Literal["stop", "stop_sequence", "length", "tools", "refusal", "pause"]
 
 
-@dataclass(slots=True, kw_only=True)
-class ChatRequest:
+class ChatRequest(msgspec.Struct, kw_only=True):
     """A chat request as a surface read it. `repr` does not show what was said.
 
     Attributes:
@@ -47,7 +47,7 @@ class ChatRequest:
     format: Format
     model: str | None
     stream: bool
-    fields: dict[str, msgspec.Raw] = field(repr=False)
+    fields: dict[str, msgspec.Raw]
     provider: str | None = None
     key_name: str | None = None
     key_owner: str | None = None
@@ -59,6 +59,9 @@ class ChatRequest:
     timeout: float | None = None
     is_mesh: bool = False
     provider_is_a_guess: bool = False
+
+    def __repr__(self) -> str:
+        return f"<ChatRequest of {self.format} for {self.model}>"
 
 
 # --- What a conversation is made of ----------------------------------------------------------------------
@@ -310,8 +313,7 @@ class Failed(msgspec.Struct):
 Event = Began | BlockBegan | BlockGrew | BlockEnded | Ended | Counted | Closed | Failed
 
 
-@dataclass(slots=True, kw_only=True)
-class Outcome:
+class Outcome(msgspec.Struct, kw_only=True):
     """What is known of an answer beside its content.
 
     Attributes:

@@ -19,7 +19,7 @@ _MOST_NAME = 256
 TIMEOUT_HEADER = "mesh-timeout"
 _MOST_TIMEOUT_S = 86_400.0
 
-_NULL = b"null"
+_NULL = msgspec.Raw(b"null")
 
 K = TypeVar("K", bound="_Known")
 
@@ -31,8 +31,15 @@ class _Known(msgspec.Struct):
     stream: bool | None = None
 
 
+class _Message(msgspec.Struct):
+    """What every message has; the rest is the provider's to judge."""
+
+    role: str
+
+
 class _ChatKnown(_Known):
     stream_options: dict[str, msgspec.Raw] | None = None
+    messages: list[_Message] | None = None
 
 
 class _MeshKnown(_ChatKnown):
@@ -50,12 +57,7 @@ class _MeshKnown(_ChatKnown):
 
 class _MessagesKnown(_Known):
     max_tokens: int | None = None
-
-
-class _Message(msgspec.Struct):
-    """What every message has; the rest is the provider's to judge."""
-
-    role: str
+    messages: list[_Message] | None = None
 
 
 _MESH_ONLY = frozenset(_MeshKnown.__struct_fields__) - frozenset(_ChatKnown.__struct_fields__)
@@ -80,7 +82,7 @@ def read_chat(body: bytes, headers: Mapping[str, str]) -> ChatRequest:
     known, fields, request = _read(body, _chat_known, headers)
     request.format = CHAT
     request.include_usage = _asks_for_usage(known.stream_options)
-    _check_messages(fields)
+    _check_messages(fields, known.messages)
     return request
 
 
@@ -98,7 +100,7 @@ def read_mesh(body: bytes, headers: Mapping[str, str]) -> ChatRequest:
         if "messages" in fields or None not in (known.message, known.prompt):
             raise InvalidRequest("Send one of `message`, `prompt` and `messages`.")
         fields["messages"] = msgspec.Raw(_encoder.encode([{"role": "user", "content": text}]))
-    _check_messages(fields)
+    _check_messages(fields, known.messages)
     budget = known.thinking_budget
     if budget is not None and budget < 1:
         raise InvalidRequest("`thinking_budget` must be a number of tokens, 1 or more.")
@@ -135,7 +137,7 @@ def read_messages(body: bytes, headers: Mapping[str, str], *, counting: bool = F
         InvalidJSON, InvalidRequest: naming what is wrong.
     """
     known, fields, request = _read(body, _messages_known, headers)
-    _check_messages(fields)
+    _check_messages(fields, known.messages)
     if known.max_tokens is None and not counting:
         raise InvalidRequest("max_tokens: Field required")
     request.format = MESSAGES
@@ -161,11 +163,11 @@ def _read(
     body: bytes, decoder: msgspec.json.Decoder[K], headers: Mapping[str, str]
 ) -> tuple[K, dict[str, msgspec.Raw], ChatRequest]:
     members = decode_json(body, _members)
-    known = decode_json(body, decoder)
+    known = _known_of(body, members, decoder)
     if known.model is not None and len(known.model) > _MOST_NAME:
         raise InvalidRequest(f"`model` has more than {_MOST_NAME} letters.")
     # null means "the default" to OpenAI, but not to every server like it
-    fields = {name: value for name, value in members.items() if bytes(value) != _NULL}
+    fields = {name: value for name, value in members.items() if value != _NULL}
     strict = fields.pop(_STRICT, None)
     request = ChatRequest(
         format=CHAT,
@@ -176,6 +178,16 @@ def _read(
         timeout=_timeout(headers.get(TIMEOUT_HEADER)),
     )
     return known, fields, request
+
+
+def _known_of(body: bytes, members: Mapping[str, msgspec.Raw], decoder: msgspec.json.Decoder[K]) -> K:
+    """Return the members that Mesh reads; messages that do not fit are left to who can say what of them does not."""
+    try:
+        return decoder.decode(body)
+    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
+        names = {*decoder.type.__struct_fields__} - {"messages"}
+        mine = {name: members[name] for name in names if name in members}
+        return decode_json(_encoder.encode(mine), decoder)
 
 
 def _timeout(header: str | None) -> float | None:
@@ -195,13 +207,14 @@ def _asks_for_usage(options: dict[str, Any] | None) -> bool:
     return asked is not None and bytes(asked) == b"true"
 
 
-def _check_messages(fields: dict[str, msgspec.Raw]) -> None:
-    raw = fields.get("messages")
-    if raw is None:
-        raise InvalidRequest("The body has no `messages`.")
-    try:
-        messages = _messages.decode(raw)
-    except msgspec.ValidationError as problem:
-        raise InvalidRequest(f"`messages` does not fit: {problem}.") from None
+def _check_messages(fields: dict[str, msgspec.Raw], messages: list[_Message] | None) -> None:
+    if messages is None:
+        raw = fields.get("messages")
+        if raw is None:
+            raise InvalidRequest("The body has no `messages`.")
+        try:
+            messages = _messages.decode(raw)
+        except msgspec.ValidationError as problem:
+            raise InvalidRequest(f"`messages` does not fit: {problem}.") from None
     if not messages:
         raise InvalidRequest("`messages` is empty.")

@@ -7,11 +7,12 @@ import ssl
 import sys
 from collections import deque
 from collections.abc import Mapping
+from functools import lru_cache
 from pathlib import Path
 from urllib.parse import urlsplit
 
 from mesh_server.chat.upstream.failures import Unreachable
-from mesh_server.chat.upstream.http1 import Connection, default_tls, request_bytes
+from mesh_server.chat.upstream.http1 import READ_BYTES, Connection, default_tls, request_bytes
 
 CONNECT_S = 5.0
 #: Connections to one origin; more calls wait for their turn as long as connecting may take.
@@ -96,6 +97,8 @@ class Direct:
     def __init__(self, tls: ssl.SSLContext | None = None) -> None:
         self._tls = tls
         self._origins: dict[str, Origin] = {}
+        self._room = bytearray(READ_BYTES)
+        self._find = lru_cache(256)(self._look)
         self._sweeping: asyncio.TimerHandle | None = None
         self._closed = False
 
@@ -124,10 +127,8 @@ class Direct:
             Stalled, Broken: afterwards.
             ValueError: if a header would break out of its line.
         """
-        prefix, slash, target = url.partition("://")
-        authority, _, path = target.partition("/")
-        origin = self._origins.get(f"{prefix}{slash}{authority}") or self._origin(f"{prefix}{slash}{authority}")
-        head, content = request_bytes(method, f"/{path}", origin.name, headers, body)
+        origin, target = self._find(url)
+        head, content = request_bytes(method, target, origin.name, headers, body)
         ends_at, connect_s = math.inf, CONNECT_S
         if within_s is not None:
             ends_at = asyncio.get_running_loop().time() + within_s
@@ -218,7 +219,7 @@ class Direct:
         try:
             async with asyncio.timeout(connect_s):
                 _, connection = await loop.create_connection(
-                    lambda: Connection(loop),
+                    lambda: Connection(loop, self._room),
                     origin.host,
                     origin.port,
                     ssl=self._context() if origin.tls else None,
@@ -233,6 +234,13 @@ class Direct:
         if self._tls is None:
             self._tls = default_tls()
         return self._tls
+
+    def _look(self, url: str) -> tuple[Origin, str]:
+        """Return the origin of an address, and what is behind it."""
+        scheme, slash, rest = url.partition("://")
+        authority, _, path = rest.partition("/")
+        prefix = f"{scheme}{slash}{authority}"
+        return self._origins.get(prefix) or self._origin(prefix), f"/{path}"
 
     def _origin(self, prefix: str) -> Origin:
         parts = urlsplit(prefix)

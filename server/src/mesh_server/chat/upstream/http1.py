@@ -9,8 +9,8 @@ import asyncio
 import math
 import re
 import ssl
-from collections import deque
 from collections.abc import Mapping
+from functools import lru_cache
 from typing import Any, cast
 
 import httptools
@@ -20,8 +20,13 @@ from mesh_server.chat.upstream.failures import Broken, Stalled, Unreachable, Ups
 #: Largest head of an answer in bytes, and the most header fields.
 MAX_HEAD_BYTES = 64 * 1024
 MAX_FIELDS = 256
-#: Bytes of a body that wait for their reader before the socket is left alone, and at which reading goes on.
-HIGH_BYTES, LOW_BYTES = 256 * 1024, 64 * 1024
+#: Bytes of a body that wait for their reader before the socket is left alone.
+HIGH_BYTES = 16 * 1024
+
+#: Bytes that are read at once: what a stream's slow reader makes wait is a few of these.
+READ_BYTES = 16 * 1024
+#: Largest body that is copied behind its head, to leave in one plain write.
+_JOINED_BYTES = 64 * 1024
 
 #: What may stand in a request's target and in a field's value: anything else could begin another field or another
 #: request (RFC 9112, 3.2; RFC 9110, 5.5).
@@ -38,24 +43,34 @@ def request_bytes(
     Raises:
         ValueError: if the target or a header would break out of its line; never with its text in the message.
     """
-    if _TARGET.fullmatch(target) is None:
-        raise ValueError("the address holds a character that no address may hold")
-    lines = [f"{method} {target} HTTP/1.1\r\nhost: {host}\r\nuser-agent: mesh-server\r\naccept-encoding: identity\r\n"]
+    lines = [_start(method, target, host)]
     for name, value in headers.items():
         if _FIELD_VALUE.fullmatch(value) is None:
             raise ValueError(f"the header {name} holds a character that no header may hold")
         lines.append(f"{name}: {value}\r\n")
-    if body is not None:
-        lines.append(f"content-length: {len(body)}\r\n")
-    lines.append("\r\n")
+    lines.append("\r\n" if body is None else f"content-length: {len(body)}\r\n\r\n")
     return "".join(lines).encode("latin-1"), body or b""
 
 
-class Connection(asyncio.Protocol):
-    """One socket to one provider."""
+@lru_cache(256)
+def _start(method: str, target: str, host: str) -> str:
+    """Return the lines that are the same for every request to an address."""
+    if _TARGET.fullmatch(target) is None:
+        raise ValueError("the address holds a character that no address may hold")
+    return f"{method} {target} HTTP/1.1\r\nhost: {host}\r\nuser-agent: mesh-server\r\naccept-encoding: identity\r\n"
 
-    def __init__(self, loop: asyncio.AbstractEventLoop) -> None:
+
+class Connection(asyncio.BufferedProtocol):
+    """One socket to one provider.
+
+    Args:
+        loop: that it runs on.
+        room: what is read into, taken out of before the loop turns to another connection: one for all of a loop.
+    """
+
+    def __init__(self, loop: asyncio.AbstractEventLoop, room: bytearray) -> None:
         self._loop = loop
+        self._room = memoryview(room)
         self._idle_s = 0.0
         self._transport: asyncio.Transport | None = None
         self._parser: Any = None
@@ -79,7 +94,7 @@ class Connection(asyncio.Protocol):
         self._head_done = False
         self._done = False
         self._failure: UpstreamFailure | None = None
-        self._parts: deque[bytes] = deque()
+        self._parts: list[bytes] = []
         self._waiting_bytes = 0
 
     # --- the exchange ---
@@ -102,7 +117,8 @@ class Connection(asyncio.Protocol):
             raise Unreachable("the connection was gone before anything was sent")
         self._reset()
         self._busy = True
-        self._parser = httptools.HttpResponseParser(self)
+        if self._parser is None:  # a connection serves again only after a clean end, and then its parser does
+            self._parser = httptools.HttpResponseParser(self)
         self._active_at = self._loop.time()
         self._idle_s = idle_s
         self._ends_at = ends_at
@@ -112,10 +128,10 @@ class Connection(asyncio.Protocol):
             self._timer = None
         if self._timer is None:
             self._timer = self._loop.call_at(due, self._look)
-        if body:
+        if len(body) > _JOINED_BYTES:
             transport.writelines((head, body))
         else:
-            transport.write(head)
+            transport.write(head + body)
         while not self._head_done:
             if self._failure is not None:
                 raise self._failure
@@ -171,6 +187,7 @@ class Connection(asyncio.Protocol):
             and transport.get_write_buffer_size() == 0
         )
         if not good:
+            self._parts.clear()
             self.abort()
         elif self._paused and transport is not None:
             self._paused = False
@@ -193,7 +210,7 @@ class Connection(asyncio.Protocol):
 
     def _take(self) -> bytes:
         parts = self._parts
-        part = parts.popleft() if len(parts) == 1 else b"".join(parts)
+        part = parts[0] if len(parts) == 1 else b"".join(parts)
         parts.clear()
         self._waiting_bytes = 0
         if self._paused and self._transport is not None:
@@ -240,16 +257,20 @@ class Connection(asyncio.Protocol):
         """Take the transport."""
         self._transport = cast("asyncio.Transport", transport)
 
-    def data_received(self, data: bytes) -> None:
+    def get_buffer(self, sizehint: int) -> memoryview:  # noqa: ARG002 - as much as there is room
+        """Return what is read into."""
+        return self._room
+
+    def buffer_updated(self, nbytes: int) -> None:
         """Parse what came; a byte that nobody asked for ends the connection."""
         if not self._busy or self._done:
             self.abort()
             return
         self._active_at = self._loop.time()
         if not self._head_done:
-            self._head_bytes += len(data)
+            self._head_bytes += nbytes
         try:
-            self._parser.feed_data(data)
+            self._parser.feed_data(self._room[:nbytes])
         except httptools.HttpParserUpgrade:
             self._fail(Broken("the provider changed the protocol"))
             self.abort()
@@ -279,6 +300,7 @@ class Connection(asyncio.Protocol):
     def connection_lost(self, exc: Exception | None) -> None:  # noqa: ARG002 - its text may name what was sent
         """Tell whoever waits."""
         self._transport = None
+        self._parser = None  # the two hold each other: what nobody read would wait for the search for cycles
         if self._timer is not None:
             self._timer.cancel()
             self._timer = None

@@ -9,6 +9,9 @@ import json
 import os
 import sys
 
+#: Where a GGUF file's own fields are, before its vocabulary.
+_METADATA_BYTES = 64 * 1024
+
 
 def main() -> int:
     """Serve one model until stdin ends."""
@@ -36,12 +39,21 @@ def main() -> int:
     params.ui = False
     params.endpoint_slots = False
     params.endpoint_props = False
+    params.embedding = True  # beside chat; costs nothing where nobody asks for it
+    if not _pools(settings["path"]):
+        params.pooling_type = xllamacpp.llama_pooling_type.LLAMA_POOLING_TYPE_MEAN
     server = xllamacpp.Server(params)
     answers.write(json.dumps({"address": server.listening_address}) + "\n")
     answers.flush()
     while sys.stdin.buffer.read(1):
         pass
     os._exit(0)  # unwinding native threads can hang; there is nothing to save
+
+
+def _pools(path: str) -> bool:
+    """Return whether a model file says itself how its embeddings are made: those that are made for them do."""
+    with open(path, "rb") as file:  # noqa: PTH123 - this process imports as little as it can
+        return b".pooling_type" in file.read(_METADATA_BYTES)
 
 
 if __name__ == "__main__":

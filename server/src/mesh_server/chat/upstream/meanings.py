@@ -22,6 +22,8 @@ from mesh_server.telemetry import mask
 
 _MAX_RETRY_AFTER_S = 3600.0
 _QUOTA = frozenset({"insufficient_quota", "billing_error", "enforced_spend_limit_reached"})
+#: What llama.cpp says of a text to be embedded that is longer than it takes.
+_TOO_LONG_FOR_LLAMA = "is too large to process"
 _TOO_LONG = ("prompt is too long", "maximum context length", "context window", "exceeds the available context")
 
 
@@ -115,6 +117,8 @@ def _meaning(target: Target, status: int, body: bytes, wait: float | None) -> Me
 
 
 def _failed(name: str, status: int, text: str, wait: float | None) -> MeshError:
+    if status == 500 and _TOO_LONG_FOR_LLAMA in text:  # a wrong request, whatever its status says
+        return ProviderRejected(f"{name} refused the request{text}", details={"reason": "context_length"})
     if status in {503, 529}:
         return ProviderUnavailable(f"{name} is overloaded or down{text}", retry_after=wait)
     if status == 504:

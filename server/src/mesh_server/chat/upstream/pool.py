@@ -2,26 +2,20 @@
 
 import ssl
 from collections.abc import Mapping
-from datetime import timedelta
-from typing import Any, Protocol
+from typing import TYPE_CHECKING, Protocol
 from urllib.parse import urlsplit
 from urllib.request import getproxies, proxy_bypass
 
-from pyreqwest.client import Client, ClientBuilder
-from pyreqwest.exceptions import DetailedPyreqwestError, PyreqwestError, RequestTimeoutError
-from pyreqwest.request import RequestBuilder
-from pyreqwest.response import Response
+from mesh_server.chat.upstream.direct import MAX_ANSWER_BYTES, Direct, Origin, has_roots
 
-from mesh_server.chat.upstream.direct import CONNECT_S, MAX_ANSWER_BYTES, Direct, Origin, has_roots
-from mesh_server.chat.upstream.failures import Broken, Stalled, Unreachable, UpstreamFailure
-from mesh_server.native import settle_at_exit
+if TYPE_CHECKING:
+    from mesh_server.chat.upstream.proxied import Proxied
 
 #: Seconds without a byte of a stream after which a provider counts as stalled.
 IDLE_S = 300.0
 #: Seconds without a byte of a whole answer: as long as the official clients wait for one.
 WHOLE_S = 600.0
 
-_SECRET_HEADERS = frozenset({"authorization", "x-api-key"})
 _LOOPBACK = frozenset({"localhost", "127.0.0.1", "::1"})
 
 
@@ -56,61 +50,6 @@ class UpstreamAnswer(Protocol):
         """End the exchange; before the body's end this closes its connection."""
 
 
-class _ProxiedAnswer:
-    """An answer that came through the other library.
-
-    Args:
-        sending: the library's context of the exchange.
-        response: what it gave.
-    """
-
-    def __init__(self, sending: Any, response: Response) -> None:
-        self._sending = sending
-        self._response = response
-        self.status = response.status
-
-    def header(self, name: str) -> str | None:
-        """Return a header's value, or None."""
-        return self._response.get_header(name)
-
-    def headers(self, *prefixes: str) -> dict[str, str]:
-        """Return the headers whose names begin so."""
-        return {name: value for name, value in self._response.headers.items() if name.startswith(prefixes)}
-
-    async def chunk(self) -> bytes:
-        """Return the next piece of the body; empty at its end.
-
-        Raises:
-            Stalled, Broken: if it does not come to its end.
-        """
-        try:
-            while (piece := await self._response.body_reader.read_chunk()) is not None:
-                if piece:
-                    return bytes(piece)
-        except PyreqwestError as problem:
-            raise _failure(problem) from None
-        return b""
-
-    async def read(self, limit: int = MAX_ANSWER_BYTES) -> bytes:
-        """Return the whole body.
-
-        Raises:
-            Stalled, Broken: if it does not come to its end, or is larger than `limit`.
-        """
-        chunks: list[bytes] = []
-        size = 0
-        while piece := await self.chunk():
-            size += len(piece)
-            if size > limit:
-                raise Broken("the answer is larger than any answer should be")
-            chunks.append(piece)
-        return b"".join(chunks)
-
-    async def close(self) -> None:
-        """End the exchange."""
-        await self._sending.__aexit__(None, None, None)
-
-
 class Pool:
     """Connections to providers: our own where they are reached straight, the library's through a proxy.
 
@@ -124,7 +63,7 @@ class Pool:
         self._idle_s = idle_s
         self._whole_s = whole_s
         self._direct = Direct(tls)
-        self._clients: dict[bool, Client] = {}
+        self._proxied: Proxied | None = None
         self._proxies = getproxies()
         self._straight: dict[str, bool] = {}
         self._roots = tls is not None or has_roots()
@@ -157,10 +96,9 @@ class Pool:
         straight = self._straight.get(origin)
         if straight is None:
             straight = self._straight[origin] = self._is_straight(origin)
-        if straight:
-            idle_s = self._idle_s if streams else self._whole_s
-            return await self._direct.request(method, url, headers=headers, body=body, idle_s=idle_s, within_s=within_s)
-        return await _proxied(self._library(streams=streams).request(method, url), headers, body, within_s)
+        way = self._direct if straight else self._through_proxy()
+        idle_s = self._idle_s if streams else self._whole_s
+        return await way.request(method, url, headers=headers, body=body, idle_s=idle_s, within_s=within_s)
 
     def origins(self) -> Mapping[str, Origin]:
         """Return our own connections by what the addresses behind them begin with."""
@@ -169,9 +107,15 @@ class Pool:
     async def close(self) -> None:
         """Close every connection."""
         await self._direct.close()
-        clients, self._clients = list(self._clients.values()), {}
-        for client in clients:
-            await client.close()
+        if self._proxied is not None:
+            await self._proxied.close()
+
+    def _through_proxy(self) -> "Proxied":
+        if self._proxied is None:
+            from mesh_server.chat.upstream.proxied import Proxied  # noqa: PLC0415 - says itself why
+
+            self._proxied = Proxied()
+        return self._proxied
 
     def _is_straight(self, origin: str) -> bool:
         parts = urlsplit(origin)
@@ -180,54 +124,3 @@ class Pool:
             return True
         proxied = (parts.scheme in self._proxies or "all" in self._proxies) and not proxy_bypass(host)
         return not proxied and (parts.scheme == "http" or self._roots)
-
-    def _library(self, *, streams: bool) -> Client:
-        client = self._clients.get(streams)
-        if client is None:
-            settle_at_exit()
-            client = self._clients[streams] = (
-                ClientBuilder()
-                .user_agent("mesh-server")
-                .connect_timeout(timedelta(seconds=CONNECT_S))
-                .read_timeout(timedelta(seconds=self._idle_s if streams else self._whole_s))
-                .follow_redirects(enable=False)
-                .referer(enable=False)
-                .build()
-            )
-        return client
-
-
-async def _proxied(
-    builder: RequestBuilder, headers: Mapping[str, str], body: bytes | None, within_s: float | None
-) -> UpstreamAnswer:
-    for name, value in headers.items():
-        builder = builder.header(name, value, is_sensitive=name in _SECRET_HEADERS)
-    if body is not None:
-        builder = builder.body_bytes(body)
-    if within_s is not None:
-        builder = builder.timeout(timedelta(seconds=within_s))
-    # Without a limit of 0 the library would wait for the first 64 KiB of a stream before it hands anything on.
-    sending = builder.streamed_read_buffer_limit(0).build_streamed()
-    try:
-        response = await sending.__aenter__()
-    except PyreqwestError as problem:
-        raise _failure(problem) from None
-    return _ProxiedAnswer(sending, response)
-
-
-def _failure(problem: PyreqwestError) -> UpstreamFailure:
-    # Only the kind of the failure goes on: the library's text holds the address, which may hold a credential.
-    if _never_connected(problem):
-        return Unreachable("no connection could be made")
-    if isinstance(problem, RequestTimeoutError):
-        return Stalled("nothing came for too long")
-    return Broken("the connection ended before the answer did")
-
-
-def _never_connected(problem: PyreqwestError) -> bool:
-    """Return whether nothing was sent.
-
-    The library's classes do not tell: a `ConnectError` may also come after the whole request.
-    """
-    causes = problem.details["causes"] if isinstance(problem, DetailedPyreqwestError) else None
-    return any(cause["message"] == "client error (Connect)" for cause in causes or ())
