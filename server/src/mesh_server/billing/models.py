@@ -117,7 +117,8 @@ class UsageEvent:
         first_us: to the first piece of a stream; None for a whole answer.
         estimated: the provider gave no figure: tokens and cost are Mesh's estimate.
         error_code: of the failure that ended it.
-        budget_id: of a budget, where this is what a dead process left unsettled of it; else None.
+        budget_id: of a budget, where this is what a dead process left unsettled of it; else None. Then `cost_nano` has
+            the amount of one of money, and `input` that of calls or tokens.
     """
 
     tenant_id: str

@@ -202,15 +202,17 @@ class Recorder:
         """
         await period_of(tx, slice_)
         if not slice_.budget.hard:
+            if slice_.holder != self._lease.current():
+                await tx.execute(sql.FOLD, **slice_.place, more_=amount, spent_=amount)
+                return
             await self._lease.hold(tx)
             place = {f"{name[:-1]}_id_": slice_.place[name] for name in ("tenant_", "budget_")}
             place |= {"starts_at_": slice_.starts_at, "holder_": slice_.holder}
             await tx.execute(sql.ADD_RESERVATION, **place, taken_=0, spent_=amount)
             return
         event = lost_id(slice_.budget.id, slice_.starts_at, slice_.holder)
-        if slice_.budget.unit != "usd" or await tx.execute(
-            sql.FOUND_AGAIN, tenant_=slice_.budget.tenant_id, id_=event, cost_=amount
-        ):
+        found = sql.FOUND_AGAIN[slice_.budget.unit]
+        if await tx.execute(found, tenant_=slice_.budget.tenant_id, id_=event, amount_=amount):
             return
         await tx.execute(sql.FOLD, **slice_.place, more_=amount, spent_=amount)
 

@@ -16,6 +16,7 @@ from mesh_server.billing.periods import bounds
 from mesh_server.db.engine import Database
 from mesh_server.db.schema import Transaction
 from mesh_server.db.scope import ServerWork
+from mesh_server.errors import MeshError, OutcomeUnknown
 from mesh_server.ids import now_us
 
 #: Seconds of calls, at the pace of the last ones, that are taken ahead.
@@ -159,7 +160,7 @@ class Slices:
             most = max(slice_.wanted - slice_.free, least) + int(pace * AHEAD_S)
 
             async def work(tx: Transaction) -> tuple[int, int, int | None]:
-                await self._lease.hold(tx)
+                await self._lease.hold(tx, slice_.holder)
                 granted, left = await _take(tx, slice_, least, most)
                 return granted, left, None if granted else await used_of(tx, slice_)  # for what the caller is told
 
@@ -187,6 +188,11 @@ class Slices:
             elif slice_.free > 0 and not slice_.wanted and now - slice_.touched > IDLE_S:
                 await self._give_back(slice_)
 
+    @property
+    def empty(self) -> bool:
+        """Whether nothing is held."""
+        return not self._slices
+
     def drop(self) -> None:
         """Forget every slice: others have taken this process for dead and counted them as spent."""
         self._slices.clear()
@@ -200,7 +206,9 @@ class Slices:
 
         try:
             await self._database.write(work, ServerWork.BILLING)
-        except BaseException:
+        except OutcomeUnknown:
+            raise  # it may have been given back: then others spend it
+        except MeshError:
             slice_.free += returned
             raise
 
