@@ -160,6 +160,7 @@ class Services:
                 keyring.hasher("chat-answers"),
                 holder=billing.lease.current,
                 hold=billing.lease.hold,
+                held=billing.lease.held,
                 is_alive=is_alive,
             )
             chat = Chat(settings.chat, vault, billing, answers)

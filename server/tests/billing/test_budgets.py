@@ -230,3 +230,30 @@ async def test_a_lease_is_made_with_what_is_taken_under_it(budgets, process, par
         return await tx.one(sql.LEASE, id_=billing.lease.id)
 
     assert await parts.database.read(look, ServerWork.BILLING) is not None
+
+
+async def test_a_lease_that_only_stored_answers_need_is_renewed(process, parts):
+    billing = process()
+
+    async def work(tx):
+        await billing.lease.hold(tx)
+
+    await parts.database.write(work, ServerWork.BILLING)
+    billing.lease.held()
+    mine = billing.lease.id
+    assert await billing.lease.renew()
+    assert billing.lease.id == mine
+
+
+async def test_a_lease_whose_making_was_undone_is_not_taken_for_made(process, parts):
+    billing = process()
+
+    async def work(tx):
+        await billing.lease.hold(tx)
+        raise BudgetNotFound("undone")
+
+    with pytest.raises(BudgetNotFound):
+        await parts.database.write(work, ServerWork.BILLING)
+    mine = billing.lease.id
+    assert await billing.lease.renew()
+    assert billing.lease.id == mine

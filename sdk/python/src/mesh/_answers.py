@@ -1,6 +1,7 @@
 """Replies become results or errors; pure."""
 
 import base64
+from collections.abc import Sequence
 from typing import Any, TypeVar
 
 import msgspec
@@ -14,7 +15,7 @@ M = TypeVar("M", bound=Member)
 _decoder = msgspec.json.Decoder(dict[str, Any])
 
 #: What Mesh chat adds to the provider's own answer.
-_ADDED = frozenset({"success", "provider", "cost_usd", "warnings", "thinking", "request_id"})
+_ADDED = frozenset({"success", "provider", "cost_usd", "budget_left_usd", "warnings", "thinking", "request_id"})
 
 
 def read(reply: Reply) -> dict[str, Any]:
@@ -91,6 +92,7 @@ def chat_result(body: dict[str, Any], *, status: int, request_id: str | None) ->
             finish_reason=choice.get("finish_reason"),
             warnings=body.get("warnings") or [],
             id=body.get("id"),
+            budget_left_usd=amount(body.get("budget_left_usd")),
             request_id=body.get("request_id") or request_id,
             raw=body,
         )
@@ -111,8 +113,24 @@ def usage(spent: Any, cost_usd: Any) -> Usage:
         input_tokens=taken,
         output_tokens=given,
         total_tokens=_count(spent.get("total_tokens")) or taken + given,
-        cost_usd=cost_usd if isinstance(cost_usd, int | float) else None,
+        cost_usd=amount(cost_usd),
     )
+
+
+def total(spent: Sequence[Usage]) -> Usage:
+    """Return the sum of what several answers spent; its cost is unknown where one of them is."""
+    costs = [one.cost_usd for one in spent]
+    return Usage(
+        input_tokens=sum(one.input_tokens for one in spent),
+        output_tokens=sum(one.output_tokens for one in spent),
+        total_tokens=sum(one.total_tokens for one in spent),
+        cost_usd=None if any(cost is None for cost in costs) else sum(cost or 0.0 for cost in costs),
+    )
+
+
+def amount(usd: object) -> float | None:
+    """Return US dollars; what is no number is unknown."""
+    return usd if isinstance(usd, int | float) and not isinstance(usd, bool) else None
 
 
 def _count(value: object) -> int:

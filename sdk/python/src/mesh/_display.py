@@ -10,6 +10,9 @@ _CODE = re.compile(
     re.DOTALL | re.MULTILINE,
 )
 
+#: Rows of usage that a notebook shows; the others are in the result.
+_MOST_ROWS = 40
+
 
 def answer(result: Any) -> str:
     """Return an answer as Markdown: its text, then who answered and what it cost."""
@@ -26,6 +29,57 @@ def usage(spent: Any) -> str:
     """Return tokens and cost as a table in HTML."""
     rows = "".join(f"<tr><th>{escape(name)}</th><td>{escape(_shown(value))}</td></tr>" for name, value in spent.items())
     return f"<table>{rows}</table>"
+
+
+def usage_report(report: Any) -> str:
+    """Return what was spent as a table in HTML, the total last."""
+    by = [name for name in report.get("by") or () if any(name in row for row in report.usage)]
+    rows = [[_shown(row.get(name)) for name in by] + _counts(row) for row in report.usage[:_MOST_ROWS]]
+    if len(report.usage) > _MOST_ROWS or report.get("truncated"):
+        rows.append(["…"] + [""] * (len(by) + 3))
+    last = ["total", *[""] * (len(by) - 1)] if by else []
+    return _table([*by, "calls", "input tokens", "output tokens", "cost"], [*rows, [*last, *_counts(report.total)]])
+
+
+def budget(found: Any) -> str:
+    """Return what may be spent as a table in HTML."""
+    rows = [
+        [
+            " ".join(str(part) for part in (limit.scope, limit.subject) if part),
+            f"{limit.unit} a {limit.period}" if limit.period != "total" else f"{limit.unit} in all",
+            *(_amount(limit.unit, limit[name]) for name in ("limit", "used", "held", "left")),
+            str(limit.resets_at or "never"),
+        ]
+        for limit in found.budgets
+    ]
+    return _table(["for", "what", "limit", "used", "held", "left", "resets"], rows)
+
+
+def dollars(usd: float | None) -> str:
+    """Return an amount for people: to the cent from a dollar on, to a millionth below."""
+    if usd is None:
+        return "unknown"
+    if usd == 0 or abs(usd) >= 1:
+        return f"${usd:,.2f}"
+    if abs(usd) < 0.000001:
+        return "<$0.000001"
+    whole, _, part = f"{usd:.6f}".partition(".")
+    return f"${whole}.{part.rstrip('0'):0<2}"
+
+
+def _amount(unit: str, value: float) -> str:
+    return dollars(value) if unit == "usd" else f"{value:,}"
+
+
+def _counts(counts: Any) -> list[str]:
+    tokens = (f"{counts.get(name, 0):,}" for name in ("calls", "input_tokens", "output_tokens"))
+    return [*tokens, dollars(counts.get("cost_usd"))]
+
+
+def _table(header: list[str], rows: list[list[str]]) -> str:
+    head = "".join(f"<th>{escape(name)}</th>" for name in header)
+    body = "".join(f"<tr>{''.join(f'<td>{escape(cell)}</td>' for cell in row)}</tr>" for row in rows)
+    return f"<table><tr>{head}</tr>{body}</table>"
 
 
 def _harmless(text: str) -> str:

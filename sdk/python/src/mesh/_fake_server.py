@@ -8,6 +8,7 @@ from urllib.parse import parse_qs, unquote, urlsplit
 
 import msgspec
 
+from mesh._fake_billing import FakeBilling
 from mesh._transport import Reply
 from mesh_protocol.events import DONE, event
 from mesh_protocol.wire import API_PREFIX
@@ -16,11 +17,12 @@ _NO_BODY = {"x-request-id": "req_fake"}
 
 
 class FakeServer:
-    """Keys, models and chats; knows no network."""
+    """Keys, models, chats and what they cost; knows no network."""
 
     def __init__(self) -> None:
         self.answer: Callable[[Any], str] = _repeat
         self.models: dict[str, list[str]] = {"fake": ["fake-1"]}
+        self.billing = FakeBilling()
         self._keys: dict[tuple[str, str], dict[str, Any]] = {}
         self._gone: dict[tuple[str, str], dict[str, Any]] = {}
         self._grants: dict[str, dict[str, Any]] = {}
@@ -53,10 +55,10 @@ class FakeServer:
         if path == "/models":
             data = [{"id": name, "provider": provider} for provider, names in self.models.items() for name in names]
             return _json(200, {"success": True, "models": self.models, "data": data})
-        if path in {"/usage", "/budget"}:
-            return _json(
-                200, {"success": True, "usage": []} if path == "/usage" else {"success": True, "limit_usd": None}
-            )
+        if path == "/usage":
+            return _json(200, self.billing.usage(query))
+        if path == "/budget":
+            return _json(200, self.billing.budget())
         if path.startswith(("/keys", "/grants")):
             return self._vault(call, path, query)
         return _refused(404, "route_not_found", f"There is no {parts.path}.")

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import TYPE_CHECKING, Any
 
-from mesh import _answers, _requests
+from mesh import _answers, _billing, _requests
 from mesh._endpoints import reach
 from mesh._plan import Plan
 from mesh._register import Registration, before_chat
@@ -16,7 +16,6 @@ from mesh.errors import MeshError, local_error
 from mesh.models.catalog import Model, bundled, usable
 from mesh.models.choose import Aim, choose
 from mesh.results import (
-    Budget,
     ChatResult,
     DeletedKey,
     Grant,
@@ -26,8 +25,8 @@ from mesh.results import (
     ModelList,
     Result,
     StoredKey,
-    UsageReport,
 )
+from mesh.usage import Budget, UsageReport
 
 if TYPE_CHECKING:
     from mesh.keys.cache import KeyCache
@@ -252,14 +251,14 @@ def get_models(found: Found) -> Plan[ModelList]:
     return ModelList(_answers.read((yield from reach(found, _requests.read("/models"), None))))
 
 
-def get_usage(found: Found) -> Plan[UsageReport]:
+def get_usage(found: Found, request: _requests.Request) -> Plan[UsageReport]:
     """Read what the caller has spent."""
-    return UsageReport(_answers.read((yield from reach(found, _requests.read("/usage"), None))))
+    return _billing.report((yield from reach(found, request, None)))
 
 
 def get_budget(found: Found) -> Plan[Budget]:
     """Read what the caller may still spend."""
-    return Budget(_answers.read((yield from reach(found, _requests.read("/budget"), None))))
+    return _billing.budget((yield from reach(found, _requests.read("/budget"), None)))
 
 
 def pick(found: Found, known: Known, aim: Aim, provider: str | None, *, thinks: bool = False) -> Plan[Model]:

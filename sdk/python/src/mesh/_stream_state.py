@@ -8,7 +8,7 @@ import msgspec
 from mesh import _answers
 from mesh._transport import Reply, TransportFailure
 from mesh.errors import MeshError, local_error
-from mesh.results import ChatChunk, ChatResult, reasoning
+from mesh.results import ChatChunk, ChatResult, Usage, reasoning
 from mesh_protocol.events import DONE, EventReader, EventTooLarge
 
 if TYPE_CHECKING:
@@ -48,6 +48,8 @@ class State:
         self.cancelled = False
         self.rounds = rounds
         self._done: ChatResult | None = None
+        self._before: list[Usage] = []  # of the rounds before this one
+        self._begun = False
         self._original = original
         self._output = output
         self.on_end: Callable[[ChatResult], None] | None = None
@@ -55,6 +57,9 @@ class State:
 
     def begin(self, reply: Reply | None, results: "Sequence[ToolResult]" = ()) -> None:
         """Begin with an answer: the first one, or that of the next round, after these tools were run."""
+        if self._begun:
+            self._before.append(self.answer().usage)
+        self._begun = reply is not None
         self.finished = False
         self._span = reply.span if reply else None
         # What tells of the tools that were run before this answer comes with its first piece.
@@ -69,6 +74,7 @@ class State:
         self._reason: str | None = None
         self._first: dict[str, Any] = {}
         self._last: dict[str, Any] = {}
+        self._told: dict[str, Any] = {}
 
     def feed(self, content: bytes) -> list[Any]:
         """Return the pieces that this content completes.
@@ -90,15 +96,15 @@ class State:
         return pieces
 
     def _take(self, chunk: dict[str, Any], pieces: list[Any]) -> None:
-        error = chunk.get("error")
+        error, choices = chunk.get("error"), chunk.get("choices") or []
+        if not choices or chunk.get("usage") is not None:
+            self._told |= _spent(chunk)
         if isinstance(error, dict):
             raise _answers.told(error, self._status, chunk.get("request_id") or self._request_id)
-        choices = chunk.get("choices") or []
         if not choices:
             self._last = chunk
             return
-        if not self._first:
-            self._first = chunk
+        self._first = self._first or chunk
         choice = choices[0]
         self._reason = choice.get("finish_reason") or self._reason
         delta = choice.get("delta") or {}
@@ -186,7 +192,8 @@ class State:
         return self._output.so_far("".join(self._content)) if self._output is not None else None
 
     def response(self) -> ChatResult:
-        """Return the full result; of a stream that failed, the failure; of a cancelled one, what had come.
+        """Return the full result; of a stream that failed, the failure and what was spent, as far as it was told; of a
+        cancelled one, what had come.
 
         Raises:
             RuntimeError: before the end.
@@ -194,13 +201,19 @@ class State:
         if self._done is not None:
             return self._done
         if self.error is not None:
-            return ChatResult.failed(self.error)
+            failed, spent = ChatResult.failed(self.error), self.spent()
+            return failed if spent is None else ChatResult({**failed, "usage": spent})
         if not self.cancelled:
             raise RuntimeError("the stream has not come to its end yet; iterate over it first")
         answer = self.answer()
         answer["finish_reason"] = "cancelled"
+        answer["usage"] = self.spent()
         answer["warnings"] = [*answer.warnings, _CANCELLED]
         return answer
+
+    def spent(self) -> Usage | None:
+        """Return what all rounds spent, as far as the server told; None of a stream that never began."""
+        return _answers.total([*self._before, self.answer().usage]) if self._begun else None
 
     def answer(self) -> ChatResult:
         """Return the answer of this round, as far as it has come."""
@@ -218,15 +231,21 @@ class State:
             content=message["content"],
             model=known.get("model"),
             provider=known.get("provider"),
-            usage=_answers.usage(known.get("usage"), known.get("cost_usd")),
+            usage=_answers.usage(self._told.get("usage"), self._told.get("cost_usd")),
             thinking=thinking,
             tool_calls=calls,
             finish_reason=self._reason,
             warnings=known.get("warnings") or [],
             id=self._first.get("id"),
+            budget_left_usd=_answers.amount(self._told.get("budget_left_usd")),
             request_id=known.get("request_id") or self._request_id,
             raw={**known, "object": "chat.completion", "choices": [choice]},
         )
+
+
+def _spent(chunk: dict[str, Any]) -> dict[str, Any]:
+    """Return what a piece tells of what was spent by then: the last one does, and others, or an error, may."""
+    return {name: chunk[name] for name in ("usage", "cost_usd", "budget_left_usd") if chunk.get(name) is not None}
 
 
 #: Members of a delta that have a place of their own.

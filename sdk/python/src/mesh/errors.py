@@ -86,8 +86,27 @@ class ConflictError(MeshError):
     """The thing is not in the state that the call expects."""
 
 
+class RequestInProgress(ConflictError):
+    """The chat with this `Idempotency-Key` is still running: the same call, made again, gets its answer."""
+
+
+class OutcomeUnknown(ConflictError):
+    """The server went down in the middle: the change, or the chat, may have been made, and is not made again."""
+
+
 class RateLimited(MeshError):
     """Too many calls; `details["retry_after"]` has the seconds to wait where they are known."""
+
+
+class QuotaExceeded(RateLimited):
+    """A limit of calls or tokens is reached; `details` has it as `BudgetExceeded` has its own."""
+
+
+class BudgetExceeded(MeshError):
+    """A hard budget does not admit the call; nothing was spent on it.
+
+    `details` has `scope`, `unit`, `period`, `limit`, `used`, `held`, `left` and `resets_at`.
+    """
 
 
 class ProviderError(MeshError):
@@ -134,6 +153,10 @@ _BY_CODE: dict[str, type[MeshError]] = {
     "server_insecure": ConfigurationError,
     "profile_invalid": ConfigurationError,
     "client_closed": ConfigurationError,
+    "budget_exceeded": BudgetExceeded,
+    "quota_exceeded": QuotaExceeded,
+    "request_in_progress": RequestInProgress,
+    "outcome_unknown": OutcomeUnknown,
     "timeout": DeadlineExceeded,
     "stream_truncated": StreamTruncated,
     "connection_failed": ConnectionFailed,

@@ -91,6 +91,7 @@ class ChatResult(Result):
         finish_reason: `stop`, `length`, `tool_calls` or `content_filter`.
         warnings: what was done otherwise than asked, one sentence each.
         id: the provider's.
+        budget_left_usd: what the tightest hard budget in US dollars leaves; None where there is none.
         tool_results: what came of the tools that were run; only of a call that had some to run.
         messages: all that was said in its rounds but for the answer itself; only of such a call.
         raw: the whole answer of the server.
@@ -105,6 +106,7 @@ class ChatResult(Result):
     finish_reason: str | None
     warnings: list[str]
     id: str | None
+    budget_left_usd: float | None
     tool_results: "list[ToolResult]"
     messages: list[dict[str, Any]]
     raw: dict[str, Any]
@@ -274,14 +276,6 @@ class ModelList(Result):
 
     models: dict[str, list[str]]
     data: list[dict[str, Any]]
-
-
-class UsageReport(Result):
-    """What you have spent, as the server counts it."""
-
-
-class Budget(Result):
-    """What you may spend, and what is left."""
 
 
 def reasoning(delta: dict[str, Any]) -> str | None:

@@ -122,7 +122,7 @@ class FakeMesh:
         told = {"provider": provider, "usage": usage, "cost_usd": cost_usd, "warnings": list(warnings)}
 
         def script(call: Call) -> Reply:
-            return _chat(call, said, {**told, "model": model or call.json.get("model")})
+            return self._chat(call, said, {**told, "model": model or call.json.get("model")})
 
         self._scripts.append((True, script))
 
@@ -138,13 +138,20 @@ class FakeMesh:
 
         def script(call: Call) -> Reply:
             said = {"pieces": pieces, "finish_reason": "stop"}
-            chunks = stream_answer(said, {**told, "model": call.json.get("model")}, truncated=truncated or bool(fault))
-            return _streamed(chunks, fault)
+            broken, named = truncated or bool(fault), {**told, "model": call.json.get("model")}
+            self._server.billing.record(named, failed=broken)
+            return _streamed(stream_answer(said, named, truncated=broken), fault)
 
         self._scripts.append((True, script))
 
     def fail(
-        self, code: str, message: str = "It failed.", *, status: int | None = None, retry_after: float | None = None
+        self,
+        code: str,
+        message: str = "It failed.",
+        *,
+        status: int | None = None,
+        retry_after: float | None = None,
+        details: Mapping[str, Any] | None = None,
     ) -> None:
         """Let the next request fail as the server says it.
 
@@ -153,9 +160,10 @@ class FakeMesh:
             message: for people.
             status: of HTTP; default: the code's own.
             retry_after: seconds to wait, as a header.
+            details: facts for programs.
         """
         known = CODES.get(code)
-        error = {"code": code, "message": message, "type": known.type if known else "server_error", "details": None}
+        error = {"code": code, "message": message, "type": known.type if known else "server_error", "details": details}
         body = {"success": False, "error": error, "request_id": "req_fake"}
         headers = {"x-request-id": "req_fake"}
         if retry_after is not None:
@@ -183,6 +191,46 @@ class FakeMesh:
     def models(self, **by_provider: Sequence[str]) -> None:
         """Say which models can be used: `fake.models(openai=["gpt-4o"], local=["tiny"])`."""
         self._server.models = {provider: list(names) for provider, names in by_provider.items()}
+
+    def usage(self, **row: Any) -> None:
+        """Let a row be in what was spent, beside the chats that were answered.
+
+        Args:
+            **row: members of `mesh.UsageRow`: `fake.usage(day="2026-11-25", model="gpt-4o", calls=3, cost_usd=0.5)`.
+
+        Raises:
+            TypeError: for a member that no row has.
+        """
+        self._server.billing.add_usage(row)
+
+    def budget(
+        self,
+        limit: float,
+        *,
+        used: float = 0,
+        held: float = 0,
+        unit: Literal["usd", "requests", "tokens"] = "usd",
+        period: Literal["minute", "day", "month", "total"] = "month",
+        scope: Literal["account", "token", "key", "tenant"] = "account",
+        subject: str | None = None,
+        hard: bool = True,
+        resets_at: str | None = None,
+    ) -> None:
+        """Let there be a limit. What is answered counts for it; nothing is refused by itself: use `fail` for that.
+
+        Args:
+            limit: US dollars, or how many.
+            used: of it, spent already.
+            held: of it, set aside.
+            unit: what is counted.
+            period: after which it begins anew.
+            scope: what it is for.
+            subject: the name of the key or the token.
+            hard: whether it says that calls beyond it are refused.
+            resets_at: RFC 3339 text.
+        """
+        known: dict[str, Any] = {"scope": scope, "subject": subject, "unit": unit, "period": period, "hard": hard}
+        self._server.billing.add_budget({**known, "limit": limit, "used": used, "held": held, "resets_at": resets_at})
 
     @property
     def pending(self) -> int:
@@ -220,8 +268,16 @@ class FakeMesh:
         if self._scripts and (chat or not self._scripts[0][0]):
             return self._scripts.pop(0)[1](call)
         if chat:
-            return _chat(call, *self._server.chat(call))
+            return self._chat(call, *self._server.chat(call))
         return self._server.serve(call)
+
+    def _chat(self, call: Call, said: dict[str, Any], told: dict[str, Any]) -> Reply:
+        self._server.billing.record(told)
+        left = self._server.billing.left_usd()
+        told = told if left is None else {**told, "budget_left_usd": left}
+        if call.json.get("stream"):
+            return _streamed(stream_answer(said, told), None)
+        return Reply(200, {"x-request-id": "req_fake"}, msgspec.json.encode(chat_answer(said, told)))
 
 
 class _Sync:
@@ -268,12 +324,6 @@ class _Body:
 
     async def aclose(self) -> None:
         self.close()
-
-
-def _chat(call: Call, said: dict[str, Any], told: dict[str, Any]) -> Reply:
-    if call.json.get("stream"):
-        return _streamed(stream_answer(said, told), None)
-    return Reply(200, {"x-request-id": "req_fake"}, msgspec.json.encode(chat_answer(said, told)))
 
 
 def _streamed(chunks: Sequence[bytes], fault: Fault | None) -> Reply:

@@ -224,7 +224,7 @@ CODES: dict[str, Code] = {
         402,
         _RATE,
         (
-            "`mesh usage` shows what was spent; GET /api/v1/budget shows the limits and when they start anew.",
+            "`mesh usage` shows what was spent; `mesh budget` shows the limits and when they start anew.",
             "A smaller `max_tokens` or a cheaper model may fit into what is left.",
             "Who made the limit can raise it: `mesh-server budget set`.",
         ),
@@ -232,7 +232,7 @@ CODES: dict[str, Code] = {
     "quota_exceeded": Code(
         429,
         _RATE,
-        ("Wait as long as Retry-After says, then try again.", "GET /api/v1/budget shows the limits."),
+        ("Wait as long as Retry-After says, then try again.", "`mesh budget` shows the limits."),
         retryable=True,
     ),
     "price_unknown": Code(
@@ -250,7 +250,10 @@ CODES: dict[str, Code] = {
     "outcome_unknown": Code(
         409,
         _CONFLICT,
-        ("Look whether the change is there before you ask for it again; it may have been made.",),
+        (
+            "Look whether the change is there before you ask for it again; it may have been made.",
+            "A chat may have been paid for: to ask anew, use a new `Idempotency-Key`.",
+        ),
     ),
     "storage_read_only": Code(
         503, _SERVER, ("The operator must make the data folder writable or free some space.",), retryable=True
@@ -365,7 +368,11 @@ CODES: dict[str, Code] = {
     "stream_truncated": Code(
         None,
         _CLIENT,
-        ("The answer is not complete: ask again.", "Check the server's log by the request id."),
+        (
+            "The answer is not complete: ask again.",
+            "What came of it is paid for: `mesh usage` counts it.",
+            "Check the server's log by the request id.",
+        ),
         retryable=True,
     ),
     "output_invalid": Code(

@@ -132,3 +132,66 @@ def test_an_answer_waits_for_a_chat(fake):
     assert client.get_models().success
     assert client.get_key("a") is None
     assert str(client.chat("a")) == "for the chat"
+
+
+# --- usage and budgets ---
+
+
+def test_what_was_answered_is_counted(fake):
+    client = fake.client()
+    fake.answer("Hi", cost_usd=0.25, model="m", provider="acme", input_tokens=10, output_tokens=5)
+    client.chat("a")
+    fake.answer("Hi", cost_usd=None, model="m", provider="acme")
+    client.chat("a", stream=True).until_done()
+    fake.stream("a", fault="broken")
+    client.chat("a", model="n", provider="other", stream=True).until_done()
+    fake.fail("provider_key_missing")
+    client.chat("a")
+    report = client.get_usage(by=["provider", "model"])
+    assert [(row.provider, row.service, row.model, row.calls) for row in report.usage] == [
+        ("acme", "acme", "m", 2),
+        ("fake", "fake", "n", 1),
+    ]
+    total = report.total
+    assert (total.calls, total.failed, total.unpriced, total.estimated) == (3, 1, 2, 1)
+    assert (total.input_tokens, total.total_tokens, total.cost_usd, total.cost_nano) == (13, 20, 0.25, 250_000_000)
+
+
+def test_usage_can_be_scripted(fake):
+    fake.usage(day="2026-11-01", model="a", calls=3, cost_usd=0.5, key="openai_key")
+    fake.usage(day="2026-11-02", model="b", cost_usd=None, outcome="failed", failed=1)
+    fake.usage(day="2026-10-01", model="a")
+    client = fake.client()
+    report = client.get_usage("2026-11-01", "2026-12-01", by=["day", "key"])
+    assert [(row.day, row.key, row.calls, row.cost_usd) for row in report.usage] == [
+        ("2026-11-02", None, 1, 0),
+        ("2026-11-01", "openai_key", 3, 0.5),
+    ]
+    assert (report.total.unpriced, report.total.failed) == (1, 1)
+    with pytest.raises(TypeError, match="tokens_in"):
+        fake.usage(tokens_in=5)
+
+
+def test_a_budget_is_told_and_counts_what_is_answered(fake):
+    client = fake.client()
+    assert client.get_budget() == {"success": True, "left_usd": None, "budgets": []}
+    assert client.chat("a").budget_left_usd is None
+    fake.budget(5.0, used=0.8, held=0.2, resets_at="2026-12-01T00:00:00Z")
+    fake.budget(2, unit="requests", period="minute", scope="key", subject="openai_key")
+    fake.budget(1.0, hard=False)
+    fake.answer("Hi", cost_usd=0.5)
+    assert client.chat("a").budget_left_usd == 3.5
+    budget = client.get_budget()
+    assert budget.left_usd == 3.5
+    assert [(one.scope, one.subject, one.used, one.left, one.hard) for one in budget.budgets] == [
+        ("account", None, 1.3, 3.5, True),
+        ("key", "openai_key", 1, 1, True),
+        ("account", None, 0.5, 0.5, False),
+    ]
+
+
+def test_a_limit_that_is_reached_is_scripted_with_its_details(fake):
+    fake.fail("quota_exceeded", "No more.", retry_after=60, details={"unit": "requests", "left": 0})
+    answer = fake.client().chat("a")
+    assert (answer.code, answer.status) == ("quota_exceeded", 429)
+    assert answer.details == {"unit": "requests", "left": 0, "retry_after": 60.0}

@@ -51,7 +51,7 @@ class Lease:
             await tx.execute(sql.ADD_LEASE, id_=self.id, expires_at_=_until())
 
     def held(self) -> None:
-        """Note that a transaction with `hold` was committed."""
+        """Note that a transaction with `hold` was committed; where nobody does, `renew` finds the row."""
         self._made = True
 
     async def renew(self) -> bool:

@@ -114,6 +114,7 @@ class CallAccount:
     """
 
     __slots__ = (
+        "_asked",
         "_at", "_began", "_body", "_first", "_meter", "_outcome", "_prices", "_request", "_target",
         "ending", "sent", "settled",
     )  # fmt: skip
@@ -126,6 +127,7 @@ class CallAccount:
         self.settled = False
         self._at = now_us()
         self._began = time.perf_counter_ns()
+        self._asked = False
         self._first: int | None = None
         self._target: Target | None = None
         self._outcome: Outcome | None = None
@@ -156,7 +158,17 @@ class CallAccount:
         if target.key_name is not None and target.key_owner is not None:
             await meter.with_key(target.key_owner, target.key_name)
         if not meter.hard:
+            self._asked = True
             return body
+        body = await self._hold(target, outcome, format_, fields, body)
+        self._asked = True
+        return body
+
+    async def _hold(
+        self, target: Target, outcome: Outcome, format_: Format | None, fields: dict[str, Any], body: bytes
+    ) -> bytes:
+        """Reserve what the call may come to; where the answer has no limit of its own, one that fits is written."""
+        meter = self._meter
         found = ceilings.of_call(target, format_, fields, body)
         for _ in range(_LOWERINGS):
             try:
@@ -219,8 +231,8 @@ class CallAccount:
             return
         self.settled = True
         outcome, target = self._outcome, self._target
-        if outcome is None or target is None or isinstance(problem, BudgetExceeded | QuotaExceeded):
-            self._meter.release()
+        if outcome is None or target is None or not self._asked:
+            self._meter.release()  # nobody was asked anything
             return
         ended: CallOutcome = "failed" if isinstance(problem, Exception) else "cancelled"
         ran = may_have_run(problem)

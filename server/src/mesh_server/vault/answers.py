@@ -110,7 +110,7 @@ class StoredAnswers:
         keyring: seals them.
         keyed_hash: hashes keys and requests, under a key of this purpose alone.
         holder: returns the lease of this process.
-        hold: makes sure in a transaction that this lease can be found.
+        hold: makes sure in a transaction that this lease can be found; `held` is told of its commit.
         is_alive: tells in a transaction whether the process of a lease lives.
     """
 
@@ -122,6 +122,7 @@ class StoredAnswers:
         *,
         holder: Callable[[], str],
         hold: Callable[[Transaction], Awaitable[None]],
+        held: Callable[[], None],
         is_alive: Callable[[Transaction, str], Awaitable[bool]],
     ) -> None:
         self._database = database
@@ -129,6 +130,7 @@ class StoredAnswers:
         self._hash = keyed_hash
         self._holder = holder
         self._hold = hold
+        self._held = held
         self._is_alive = is_alive
 
     async def begin(self, principal: Principal, same: Same) -> Ticket | StoredAnswer | Running:
@@ -167,7 +169,10 @@ class StoredAnswers:
             )
             return ticket
 
-        return await self._database.write(work, principal)
+        found = await self._database.write(work, principal)
+        if isinstance(found, Ticket):
+            self._held()
+        return found
 
     def finish(self, ticket: Ticket, answer: StoredAnswer) -> Callable[[Transaction], Coroutine[Any, Any, None]]:
         """Return what writes an answer in a transaction of the caller's; one that is too large is not kept."""

@@ -4,7 +4,9 @@ import copy
 from collections.abc import Mapping, Sequence
 from typing import Any, Literal, Self, overload
 
+from mesh._answers import total
 from mesh._stream import AsyncStream, Stream
+from mesh._stream_state import State
 from mesh.results import ChatResult, Usage
 
 _OF_THE_CALL = ("messages", "system", "original_response")
@@ -23,6 +25,7 @@ class _History:
         self._options = dict(options)
         self._messages: list[dict[str, Any]] = [] if system is None else [{"role": "system", "content": system}]
         self._usage: list[Usage] = []
+        self._streams: list[State] = []  # that have not come to their end, or never will
 
     @property
     def messages(self) -> list[dict[str, Any]]:
@@ -31,17 +34,19 @@ class _History:
 
     @property
     def usage(self) -> Usage:
-        """What all turns spent; the cost is unknown where that of one of them is."""
-        from mesh._chat.rounds import total  # noqa: PLC0415 - it brings what tools need
+        """What all turns spent, as far as the server told; the cost is unknown where that of one of them is.
 
-        return total(self._usage)
+        A stream that was left early counts with what was told by then; `get_usage` has all of it.
+        """
+        begun = [spent for spent in (state.spent() for state in self._streams) if spent is not None]
+        return total([*self._usage, *begun])
 
     def fork(self) -> Self:
         """Return a conversation that begins with what was said here, and goes its own way; its usage begins anew."""
         other = copy.copy(self)
         other._options = dict(self._options)  # noqa: SLF001 - another one of its own
         other._messages = self.messages  # noqa: SLF001
-        other._usage = []  # noqa: SLF001
+        other._usage, other._streams = [], []  # noqa: SLF001
         return other
 
     def __len__(self) -> int:
@@ -76,6 +81,16 @@ class _History:
         self._messages = [*turns, answer.raw["choices"][0]["message"]]
         self._usage.append(answer.usage)
 
+    def _follow(self, said: Sequence[dict[str, Any]], state: State) -> None:
+        """Remember a stream's turn when it comes to its end, and what it spends until then."""
+
+        def end(answer: ChatResult) -> None:
+            self._streams.remove(state)
+            self._keep(said, answer)
+
+        state.on_end = end
+        self._streams.append(state)
+
 
 class Conversation(_History):
     """A conversation: `chat` knows what was said before, and returns results, never original responses.
@@ -105,7 +120,7 @@ class Conversation(_History):
         said, options = self._call(message, options)
         answer = self._client.chat(messages=said, **options)
         if isinstance(answer, Stream):
-            answer._state.on_end = lambda result: self._keep(said, result)  # noqa: SLF001 - a stream of our own making
+            self._follow(said, answer._state)  # noqa: SLF001 - a stream of our own making
         else:
             self._keep(said, answer)
         return answer
@@ -137,7 +152,7 @@ class AsyncConversation(_History):
         said, options = self._call(message, options)
         answer = await self._client.chat(messages=said, **options)
         if isinstance(answer, AsyncStream):
-            answer._state.on_end = lambda result: self._keep(said, result)  # noqa: SLF001 - a stream of our own making
+            self._follow(said, answer._state)  # noqa: SLF001 - a stream of our own making
         else:
             self._keep(said, answer)
         return answer

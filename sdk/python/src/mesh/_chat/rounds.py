@@ -8,9 +8,10 @@ from collections.abc import Callable, Mapping
 from typing import Any
 
 from mesh import _debug, _requests
+from mesh._answers import total
 from mesh._chat.tools import Tool, ToolCall, ToolResult, text_of
 from mesh.errors import MeshError
-from mesh.results import ChatResult, Usage
+from mesh.results import ChatResult
 
 #: Asked before a tool is run.
 Approve = Callable[[ToolCall], Any]
@@ -117,12 +118,14 @@ class Rounds:
             return _result(call, text, error=text)
 
     def finish(self, answer: ChatResult) -> ChatResult:
-        """Return the last answer with what all rounds spent, warned of and ran."""
+        """Return the last answer with what all rounds spent, warned of and ran; of a failure what came before it."""
         answer["tool_results"] = self.results
         answer["messages"] = self.messages
+        spent = [one.usage for one in self._answers if one.get("success") is True]
+        if spent:
+            answer["usage"] = total(spent)
         if answer.get("success") is not True:
             return answer
-        answer["usage"] = total([one.usage for one in self._answers])
         warnings = dict.fromkeys(text for one in self._answers for text in one.warnings)
         if answer.tool_calls and not self._left and not self._asks_the_caller(answer):
             warnings[f"The model still called tools after {self._most} rounds; see tool_calls."] = None
@@ -130,24 +133,14 @@ class Rounds:
         return answer
 
     def tell(self, problem: MeshError) -> None:
-        """Put what was run into the details of an error that is raised: it was done, and can't be undone."""
+        """Put what was run and spent into the details of an error that is raised: it can't be undone."""
         if self.results:
             known = problem.details if isinstance(problem.details, dict) else {}
-            problem.details = {**known, "tool_results": self.results}
+            spent = total([one.usage for one in self._answers])
+            problem.details = {**known, "tool_results": self.results, "usage": spent}
 
     def _asks_the_caller(self, answer: ChatResult) -> bool:
         return any(str(_function(call).get("name")) in self._given for call in answer.tool_calls)
-
-
-def total(spent: list[Usage]) -> Usage:
-    """Return the sum of what several answers spent; its cost is unknown where one of them is."""
-    costs = [one.cost_usd for one in spent]
-    return Usage(
-        input_tokens=sum(one.input_tokens for one in spent),
-        output_tokens=sum(one.output_tokens for one in spent),
-        total_tokens=sum(one.total_tokens for one in spent),
-        cost_usd=None if any(cost is None for cost in costs) else sum(cost or 0.0 for cost in costs),
-    )
 
 
 def _said(answer: ChatResult) -> dict[str, Any]:

@@ -1,13 +1,16 @@
 """The shorter ways to chat of `MeshClient`, and what it asks the server about models and money."""
 
+from collections.abc import Sequence
 from typing import Any, Literal, overload
 
-from mesh import _operations
+from mesh import _billing, _operations
+from mesh._billing import When
 from mesh._chat.sync_chat import SyncChat
 from mesh._stream import Stream
 from mesh.errors import MeshError
 from mesh.models.choose import Aim, claude
-from mesh.results import Budget, ChatResult, ModelList, UsageReport
+from mesh.results import ChatResult, ModelList
+from mesh.usage import Budget, Dimension, UsageReport
 
 
 class SyncHelpers(SyncChat):
@@ -146,9 +149,26 @@ class SyncHelpers(SyncChat):
         """Return the models that you can use, by provider, and what is known of each; or the failure."""
         return self._report(_operations.get_models(self._found), ModelList)
 
-    def get_usage(self) -> UsageReport:
-        """Return what you have spent, as the server counts it; or the failure."""
-        return self._report(_operations.get_usage(self._found), UsageReport)
+    def get_usage(
+        self,
+        since: When | None = None,
+        until: When | None = None,
+        by: Sequence[Dimension] | Dimension | None = None,
+    ) -> UsageReport:
+        """Return what you have spent, as the server counts it; or the failure.
+
+        Args:
+            since: from when: a time with its zone, or a day, which begins at midnight UTC; also as text. Default: 30
+                days before `until`.
+            until: to when, itself not counted; default: the end of today.
+            by: what the rows are by, one or several of `day`, `provider`, `model`, `key`, `surface`, `outcome`;
+                default: the first three.
+
+        Raises:
+            TypeError, ValueError: if the call is wrong.
+        """
+        plan = _operations.get_usage(self._found, _billing.usage(since, until, by))
+        return self._report(plan, UsageReport)
 
     def get_budget(self) -> Budget:
         """Return what you may spend, and what is left; or the failure."""

@@ -9,6 +9,7 @@ from rich.live import Live
 from rich.markdown import Markdown
 from rich.text import Text
 
+from mesh._display import dollars
 from mesh.results import ChatResult
 
 
@@ -109,7 +110,8 @@ def tell_about(result: ChatResult) -> None:
     for warning in result.get("warnings") or ():
         click.echo(f"Warning: {warning}", err=True)
     if sys.stderr.isatty() and sys.stdout.isatty():
-        Console(stderr=True, highlight=False).print(Text(spent(result.model, result.usage), style="dim"))
+        left = "" if result.budget_left_usd is None else f" · {dollars(result.budget_left_usd)} left"
+        Console(stderr=True, highlight=False).print(Text(spent(result.model, result.usage) + left, style="dim"))
 
 
 def spent(model: str, usage: Any) -> str:

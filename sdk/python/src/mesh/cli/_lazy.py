@@ -5,6 +5,7 @@ from collections.abc import Mapping
 from typing import ClassVar
 
 import click
+from click.shell_completion import CompletionItem
 
 #: Of each command: its module under `mesh.cli`, the attribute in it, and its line in the help.
 Table = Mapping[str, tuple[str, str, str]]
@@ -27,6 +28,14 @@ class LazyGroup(click.Group):
         module, attribute, _ = self.table[cmd_name]
         command: click.Command = getattr(importlib.import_module(f"mesh.cli.{module}"), attribute)
         return command
+
+    def shell_complete(self, ctx: click.Context, incomplete: str) -> list[CompletionItem]:
+        """Return what can follow, each command with its one line, without importing any."""
+        names = [CompletionItem(name, help=line) for name, (_, _, line) in self.table.items()]
+        return [
+            *(item for item in names if item.value.startswith(incomplete)),
+            *click.Command.shell_complete(self, ctx, incomplete),
+        ]
 
     def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:  # noqa: ARG002 - as above
         """Write the commands with their one line, without importing them."""

@@ -70,8 +70,8 @@ def show_json(content: Any) -> None:
     click.echo(json.dumps(content, indent=2, ensure_ascii=False))
 
 
-def table(rows: Sequence[tuple[str, ...]], header: tuple[str, ...]) -> None:
-    """Write rows in columns: with a header for people, tab-separated and bare in a pipe."""
+def table(rows: Sequence[tuple[str, ...]], header: tuple[str, ...], *, right: int = 0) -> None:
+    """Write rows in columns: with a header for people, the last `right` of them flush right; else bare, with tabs."""
     if not sys.stdout.isatty():
         for row in rows:
             click.echo("\t".join(row))
@@ -80,7 +80,9 @@ def table(rows: Sequence[tuple[str, ...]], header: tuple[str, ...]) -> None:
     from rich.table import Table  # noqa: PLC0415 - as above
     from rich.text import Text  # noqa: PLC0415 - as above
 
-    drawn = Table(*header, box=None, pad_edge=False, header_style="bold")
+    drawn = Table(box=None, pad_edge=False, header_style="bold")
+    for at, name in enumerate(header):
+        drawn.add_column(name, justify="right" if at >= len(header) - right else "left")
     for row in rows:
         drawn.add_row(*(Text(printable(cell)) for cell in row))
     Console(highlight=False).print(drawn)

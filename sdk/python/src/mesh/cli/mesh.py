@@ -18,6 +18,8 @@ _COMMANDS = {
         "verify",
         "Tell whether a value, or a .env file, is the one in the vault, without revealing it.",
     ),
+    "usage": ("usage", "usage", "Show what you have spent, by day, model, key, …"),
+    "budget": ("budget", "budget", "Show what you may spend, and what is left."),
     "config": ("config", "config", "Show where each setting comes from, and change those of the profile."),
     "doctor": ("doctor", "doctor", "Check server, login, models and vault, and say what to do."),
 }

@@ -24,7 +24,9 @@ class _Group(LazyGroup):
     table = _COMMANDS
 
     def parse_args(self, ctx: click.Context, args: list[str]) -> list[str]:
-        """Put `login` before options that are its own."""
+        """Put `login` before options that are its own, but where a shell asks what can follow."""
+        if ctx.resilient_parsing and not args:
+            return super().parse_args(ctx, args)
         if not args or (args[0].startswith("-") and args[0] not in {"--help", "-h", "--version"}):
             args = ["login", *args]
         return super().parse_args(ctx, args)

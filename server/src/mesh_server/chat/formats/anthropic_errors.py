@@ -6,6 +6,7 @@ from mesh_server.errors import MeshError
 
 _TYPES = {
     "provider_quota_exceeded": "billing_error",
+    "budget_exceeded": "billing_error",
     "provider_unavailable": "overloaded_error",
     "provider_timeout": "timeout_error",
     "deadline_exceeded": "timeout_error",

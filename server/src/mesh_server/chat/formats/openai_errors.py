@@ -12,6 +12,8 @@ _NAMES = {
     "token_revoked": ("authentication_error", "invalid_api_key"),
     "provider_quota_exceeded": ("insufficient_quota", "insufficient_quota"),
     "provider_rate_limited": ("rate_limit_error", "rate_limit_exceeded"),
+    "budget_exceeded": ("insufficient_quota", "insufficient_quota"),
+    "quota_exceeded": ("rate_limit_error", "rate_limit_exceeded"),
     "model_retired": ("invalid_request_error", "model_not_found"),
 }
 _TYPES = {
@@ -19,7 +21,13 @@ _TYPES = {
     "conflict_error": "invalid_request_error",
     "upstream_error": "server_error",
 }
-_STATUS = {"model_not_found": 404, "model_not_installed": 404, "model_retired": 404, "provider_quota_exceeded": 429}
+_STATUS = {
+    "model_not_found": 404,
+    "model_not_installed": 404,
+    "model_retired": 404,
+    "provider_quota_exceeded": 429,
+    "budget_exceeded": 429,
+}
 
 
 def openai_error(error: MeshError) -> dict[str, Any]:
@@ -49,9 +57,10 @@ def retry_headers(error: MeshError) -> list[tuple[bytes, bytes]]:
     """Return whether the clients of OpenAI and Anthropic should try again.
 
     They would do so on every 408, 409, 429 and 5xx. A failure of a provider has been tried again here as often as makes
-    sense; only a rate limit that was too long to be waited for here is theirs to wait out.
+    sense; only a rate limit that was too long to be waited for here, or is Mesh's own, is theirs to wait out.
     """
     waits = error.code == "provider_rate_limited" and (error.details or {}).get("attempts", 1) == 1
+    waits = waits or error.code in {"quota_exceeded", "request_in_progress"}
     ours = error.type == "server_error" and error.code != "deadline_exceeded"  # that was the caller's own wish
     again = CODES[error.code].retryable and (waits or ours)
     return [(b"x-should-retry", b"true" if again else b"false")]
