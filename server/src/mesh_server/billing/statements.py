@@ -88,7 +88,9 @@ HAS_EVENT = select(usage_events.c.id).where(_EVENT)
 
 def _found_again(column: Any) -> Any:
     return (
-        update(usage_events).where(_EVENT, column >= bindparam("amount_")).values({column: column - bindparam("amount_")})
+        update(usage_events)
+        .where(_EVENT, column >= bindparam("amount_"))
+        .values({column: column - bindparam("amount_")})
     )
 
 

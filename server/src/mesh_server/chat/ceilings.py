@@ -27,7 +27,10 @@ _PART, _FEW = 4, 256
 #: Fewer tokens than this are no answer.
 _LEAST = 16
 
-_POINTERS = (b'"url"', b'_url"', b"file_id", b'"file_url"')
+#: Members that stand for more than their own bytes: what they point at, or what a small file may unfold to.
+_POINTERS = (
+    b'"url"', b'_url"', b"file_id", b"file_data", b'"base64"', b'"previous_response_id"', b'"conversation"', b'"prompt"',
+)  # fmt: skip
 _LIMITS: dict[Format, tuple[str, ...]] = {
     CHAT: ("max_completion_tokens", "max_tokens"),
     RESPONSES: ("max_output_tokens",),
@@ -77,7 +80,9 @@ def of_call(target: Target, format_: Format | None, fields: dict[str, Any], body
         read = min(read, context)
     if format_ is None:
         return Ceiling(input=read, output=0, answers=0, asked=True, written=False)
-    limit = next((number for name in _LIMITS[format_] if (number := _number(fields.get(name))) is not None), None)
+    # Of two limits a provider may know only the larger; one below one limits nothing.
+    limits = [number for name in _LIMITS[format_] if (number := _number(fields.get(name))) is not None and number > 0]
+    limit = max(limits, default=None)
     most = target.abilities.max_output or (known.output if known is not None else None)
     return Ceiling(
         input=read,

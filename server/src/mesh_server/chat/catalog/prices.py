@@ -132,7 +132,7 @@ def cost(prices: Prices, usage: Usage) -> int:
     output holds for thinking, too.
     """
     plain = max(usage.input - usage.cached - usage.cache_write, 0)
-    short = usage.cache_write - usage.cache_write_long
+    short = max(usage.cache_write - usage.cache_write_long, 0)
     write = prices.input if prices.cache_write is None else prices.cache_write
     total = (
         plain * _at(prices.input, usage.input)
