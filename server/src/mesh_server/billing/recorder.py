@@ -80,6 +80,7 @@ class Recorder:
     def start(self) -> None:
         """Begin to write."""
         if self._task is None:
+            self._stopping = False
             self._task = asyncio.create_task(self._write_forever())
 
     async def stop(self) -> None:

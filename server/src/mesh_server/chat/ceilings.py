@@ -80,8 +80,9 @@ def of_call(target: Target, format_: Format | None, fields: dict[str, Any], body
         read = min(read, context)
     if format_ is None:
         return Ceiling(input=read, output=0, answers=0, asked=True, written=False)
-    # Of two limits a provider may know only the larger; one below one limits nothing.
-    limits = [number for name in _LIMITS[format_] if (number := _number(fields.get(name))) is not None and number > 0]
+    # Of two limits a provider may know only the larger; Anthropic's 0 fills the cache, others read it as no limit.
+    least = 0 if format_ == MESSAGES else 1
+    limits = [n for name in _LIMITS[format_] if (n := _number(fields.get(name))) is not None and n >= least]
     limit = max(limits, default=None)
     most = target.abilities.max_output or (known.output if known is not None else None)
     return Ceiling(
