@@ -11,9 +11,10 @@ from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1] / "server"))
 
-from mesh_server.billing.models import DOLLAR
 from tests.postgres import Cluster
 from tests.spend import race
+
+from mesh_server.billing.models import DOLLAR
 
 
 async def run(cycles: int) -> None:

@@ -16,8 +16,8 @@ CYCLES = int(os.environ.get("MESH_TEST_CRASHES", "10"))
 
 
 async def test_four_servers_never_spend_more_than_the_limit(postgres_url, tmp_path):
-    print(await race(postgres_url, tmp_path, processes=4, clients=32, kills=CYCLES))
+    await race(postgres_url, tmp_path, processes=4, clients=32, kills=CYCLES)
 
 
 async def test_one_server_on_sqlite_never_spends_more_than_the_limit(tmp_path):
-    print(await race(f"sqlite:///{tmp_path / 'mesh.db'}", tmp_path, processes=1, clients=32, kills=max(2, CYCLES // 5)))
+    await race(f"sqlite:///{tmp_path / 'mesh.db'}", tmp_path, processes=1, clients=32, kills=max(2, CYCLES // 5))

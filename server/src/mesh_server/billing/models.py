@@ -180,6 +180,7 @@ class Standing:
         used: spent, what dead processes left unsettled included.
         held: taken by running processes for calls under way or to come.
         starts_at, ends_at: of the period; `ends_at` is None for one that never ends.
+        subject: the name of the key or the API token, where it is one's.
     """
 
     budget: Budget
@@ -187,6 +188,7 @@ class Standing:
     held: int
     starts_at: int
     ends_at: int | None
+    subject: str | None = None
 
     @property
     def left(self) -> int:

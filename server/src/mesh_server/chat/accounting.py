@@ -43,7 +43,7 @@ _encoder = msgspec.json.Encoder()
 def may_have_run(problem: BaseException) -> bool:
     """Return whether a provider may have done what was asked, though the call failed."""
     if isinstance(problem, MeshError):
-        return problem.executed or isinstance(problem, _MAY_HAVE_RUN) and not problem.unexecuted
+        return problem.executed or (isinstance(problem, _MAY_HAVE_RUN) and not problem.unexecuted)
     return True
 
 

@@ -29,7 +29,8 @@ _LEAST = 16
 
 #: Members that stand for more than their own bytes: what they point at, or what a small file may unfold to.
 _POINTERS = (
-    b'"url"', b'_url"', b"file_id", b"file_data", b'"base64"', b'"previous_response_id"', b'"conversation"', b'"prompt"',
+    b'"url"', b'_url"', b"file_id", b"file_data", b'"base64"',
+    b'"previous_response_id"', b'"conversation"', b'"prompt"',
 )  # fmt: skip
 _LIMITS: dict[Format, tuple[str, ...]] = {
     CHAT: ("max_completion_tokens", "max_tokens"),

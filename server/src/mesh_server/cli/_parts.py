@@ -11,6 +11,7 @@ from mesh_server.app import Services  # noqa: F401 - registers every capability'
 from mesh_server.audit.head import HeadFile
 from mesh_server.audit.service import Audit
 from mesh_server.audit.verify import ChainCheck, Problem
+from mesh_server.billing.verify import BudgetCheck
 from mesh_server.db.engine import Database
 from mesh_server.errors import StartupError
 from mesh_server.settings import Settings
@@ -74,11 +75,13 @@ async def examine(parts: Stored) -> Verdict:
     trail = ChainCheck(parts.database, keyring.hasher("audit-chain"), keyring.hasher("audit-checkpoint"))
     await trail.run()
     await vault.compare(trail.known)
-    problems = [*vault.problems, *trail.problems]
+    spent = BudgetCheck(parts.database)
+    await spent.run()
+    problems = [*vault.problems, *spent.problems, *trail.problems]
     known = parts.head.read()
     if known is not None and not known.genuine:
         problems.append(Problem("changed", str(known.path), "Its signature is not this server's."))
     elif known is not None and not await parts.audit.has(known):
         number = known.checkpoint.number
         problems.append(Problem("older", "the database", f"It lacks audit checkpoint {number} of {known.path}."))
-    return Verdict(vault.rows, trail.known.events, trail.known.checkpoints, problems)
+    return Verdict(vault.rows + spent.rows, trail.known.events, trail.known.checkpoints, problems)

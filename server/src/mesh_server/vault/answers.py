@@ -241,11 +241,19 @@ def _mine(ticket: Ticket) -> dict[str, object]:
 
 
 def _place(ticket: Ticket) -> crypto.Place:
-    """Return where an answer belongs; its whole row is bound to it."""
+    return chat_answer_place(
+        ticket.tenant_id, ticket.account_id, ticket.key_hash, ticket.fingerprint, ticket.created_at
+    )
+
+
+def chat_answer_place(
+    tenant_id: str, account_id: str, key_hash: str, fingerprint: bytes, created_at: int
+) -> crypto.Place:
+    """Return where an answer belongs; its whole row is bound to it. Arguments as the columns of `chat_answers`."""
     return crypto.Place(
-        tenant=ticket.tenant_id,
-        owner=ticket.account_id,
-        object_id=f"{ticket.key_hash}/{ticket.fingerprint.hex()}",
-        version=ticket.created_at,
+        tenant=tenant_id,
+        owner=account_id,
+        object_id=f"{key_hash}/{fingerprint.hex()}",
+        version=created_at,
         purpose="stored-chat-answer",
     )

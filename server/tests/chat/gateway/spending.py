@@ -1,10 +1,10 @@
 """What was spent, as a test looks at it: when everything that was settled is written."""
 
+from sqlalchemy import select
+
 from mesh_server.billing.budgets import Budgets, new_budget
 from mesh_server.billing.models import UsageEvent, usage_events
 from mesh_server.db.scope import ServerWork
-
-from sqlalchemy import select
 
 
 async def flush(mesh):

@@ -1,4 +1,4 @@
-"""What a call costs through the whole gateway: the providers' documented figures, in either format, whole and streamed."""
+"""What a call costs through the whole gateway: the providers' documented figures, in every format."""
 
 import json
 
@@ -16,8 +16,8 @@ TABLE = {
     "OpenAI, cached": (OPENAI, (2006, 1920, 0, 0, 300), 86 * 2500 + 1920 * 1250 + 300 * 10_000),
     "OpenAI, not cached": (OPENAI, (2006, 0, 0, 0, 300), 2006 * 2500 + 300 * 10_000),
     # platform.claude.com/docs/en/build-with-claude/prompt-caching, "Tracking cache performance": 100,000 read from the
-    # cache and 50 after the last breakpoint; 503 written as in "1-hour cache duration" there. Claude Opus 4.1 costs $15,
-    # $18.75 for 5-minute writes, $30 for 1-hour ones, $1.50 for hits, and $75 (same page, "Pricing")
+    # cache and 50 after the last breakpoint; 503 written as in "1-hour cache duration" there. Claude Opus 4.1 costs
+    # $15, $18.75 for 5-minute writes, $30 for 1-hour ones, $1.50 for hits, and $75 (same page, "Pricing")
     "Anthropic, read": (ANTHROPIC, (100_050, 100_000, 0, 0, 503), 50 * 15_000 + 100_000 * 1500 + 503 * 75_000),
     "Anthropic, not cached": (ANTHROPIC, (100_050, 0, 0, 0, 503), 100_050 * 15_000 + 503 * 75_000),
     # the same page, "1-hour cache duration": 2,048 new tokens, 1,800 read, 456 written for 5 minutes, 100 for an hour

@@ -107,12 +107,9 @@ async def test_what_is_no_key_is_refused(mesh, upstream, key):
 
 async def test_who_leaves_and_comes_again_gets_the_answer(mesh, upstream):
     upstream.script = slowly()
-    asked = asyncio.Event()
 
     async def when(_said):
-        while not upstream.asked:
-            await asyncio.sleep(0.005)
-        asked.set()
+        await until(lambda: upstream.asked)
 
     await leave_with_key(mesh, ASK, when)
     again = await mesh.call("POST", MESH, ASK, headers=KEY)
@@ -133,12 +130,10 @@ async def test_a_call_that_nobody_comes_back_for_is_given_up_and_not_made_again(
     upstream.script = script
 
     async def when(_said):
-        while not upstream.asked:
-            await asyncio.sleep(0.005)
+        await until(lambda: upstream.asked)
 
     await leave_with_key(mesh, ASK, when)
-    while mesh.services.chat.once._running or mesh.services.chat.once._tasks:
-        await asyncio.sleep(0.01)
+    await until(lambda: not mesh.services.chat.once._running and not mesh.services.chat.once._tasks)
     upstream.script = answer_well
     again = await mesh.call("POST", MESH, ASK, headers=KEY)
     assert (again.status, again.code) == (409, "outcome_unknown")
@@ -169,7 +164,7 @@ async def test_an_answer_that_was_stored_stays_though_its_reader_left_at_the_end
 
     async def when(said):
         await said.wait()
-        while not await stored_answers(mesh):
+        while not await stored_answers(mesh):  # noqa: ASYNC110 - the database tells nobody
             await asyncio.sleep(0.005)
 
     upstream.script = slowly()
@@ -263,13 +258,17 @@ async def test_the_end_of_the_server_gives_up_what_nobody_waits_for(mesh, upstre
     upstream.script = script
 
     async def when(_said):
-        while not upstream.asked:
-            await asyncio.sleep(0.005)
+        await until(lambda: upstream.asked)
 
     await leave_with_key(mesh, ASK, when)
     await mesh.services.chat.once.close()
     (event,) = await events_of(mesh)
     assert event.outcome == "cancelled"
+
+
+async def until(condition):
+    while not condition():  # noqa: ASYNC110 - neither the provider nor the server tells
+        await asyncio.sleep(0.005)
 
 
 async def leave_with_key(mesh, body, when, block_at=None):
