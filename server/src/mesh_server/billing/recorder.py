@@ -161,7 +161,7 @@ class Recorder:
         """Find the one that can't be written, a defect, and let the others not suffer from it."""
         if len(batch) == 1:
             event = batch[0].event
-            _log.error("a call's usage can't be written", event=event.id, problem=type(problem).__name__)
+            _log.error("a call's usage can't be written", usage=event.id, problem=type(problem).__name__)
             written = batch[0].written
             if written is not None and not written.done():
                 written.set_exception(problem)
