@@ -276,8 +276,7 @@ def budget_of(row: Sequence[object]) -> Budget:
 
 
 async def _written(written: "asyncio.Future[None]") -> None:
-    try:
-        async with asyncio.timeout(SETTLE_S):
-            await asyncio.shield(written)
-    except TimeoutError:
-        raise OutcomeUnknown("The call was made, but its usage can't be written now.", retry_after=5) from None
+    await asyncio.wait((written,), timeout=SETTLE_S)
+    if not written.done():
+        raise OutcomeUnknown("The call was made, but its usage can't be written now.", retry_after=5)
+    written.result()

@@ -79,6 +79,10 @@ class Slice:
         """Whether nothing is under way."""
         return not (self.reserved or self.unsettled or self.wanted or self.taking)
 
+    def holds(self, moment: int, holder: str) -> bool:
+        """Return whether it is of the period of a moment, and of a lease."""
+        return self.holder == holder and self.starts_at <= moment < (self.ends_at or moment + 1)
+
     def spend(self, reserved: int, cost: int) -> None:
         """Turn a reservation into what was really spent."""
         self.reserved -= reserved
@@ -113,16 +117,22 @@ class Slices:
         self._database = database
         self._lease = lease
         self._slices: dict[tuple[str, str, int, str], Slice] = {}
+        self._running: dict[str, Slice] = {}  # by budget: the one that was asked for last
 
     def of(self, budget: Budget) -> Slice:
         """Return this process's slice of a budget's running period."""
-        starts_at, ends_at = bounds(budget.period, now_us())
+        now = now_us()
+        found = self._running.get(budget.id)
+        if found is not None and found.budget is budget and found.holds(now, self._lease.id):
+            return found
+        starts_at, ends_at = bounds(budget.period, now)
         key = (budget.tenant_id, budget.id, starts_at, self._lease.id)
         found = self._slices.get(key)
         if found is None:
             found = Slice(budget=budget, holder=self._lease.id, starts_at=starts_at, ends_at=ends_at)
             self._slices[key] = found
         found.budget = budget  # its amount may have changed
+        self._running[budget.id] = found
         return found
 
     async def reserve(self, slice_: Slice, need: int) -> None:
@@ -185,6 +195,7 @@ class Slices:
             if over and slice_.at_rest:
                 await self._fold(slice_)
                 self._slices.pop(key, None)
+                self._running.pop(slice_.budget.id, None)
             elif slice_.free > 0 and not slice_.wanted and now - slice_.touched > IDLE_S:
                 await self._give_back(slice_)
 
@@ -196,6 +207,7 @@ class Slices:
     def drop(self) -> None:
         """Forget every slice: others have taken this process for dead and counted them as spent."""
         self._slices.clear()
+        self._running.clear()
 
     async def _give_back(self, slice_: Slice) -> None:
         returned, slice_.free = slice_.free, 0  # nobody reserves of it while it is on its way
