@@ -1,4 +1,4 @@
-"""A lost commit, a lease that others ended, a defect: never more is spent than was taken, and nothing is held for ever."""
+"""A lost commit, a lease that others ended, a defect: no more is spent than was taken, nothing is held for ever."""
 
 import asyncio
 
