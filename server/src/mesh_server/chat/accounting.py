@@ -178,12 +178,12 @@ class CallAccount:
         self, target: Target, outcome: Outcome, format_: Format | None, fields: dict[str, Any], body: bytes
     ) -> bytes:
         """Reserve what the call may come to; where the answer has no limit of its own, one that fits is written."""
-        found = ceilings.of_call(target, format_, fields, body)
+        found = ceilings.of_call(target, format_, fields, body, self._request)
         for _ in range(_LOWERINGS):
             try:
                 await self._reserve(target, found)
             except (BudgetExceeded, QuotaExceeded) as refused:
-                less = None if found.asked or format_ is None else self._lower(target, found, refused)
+                less = None if found.asked or format_ is None else self._lower(target, found, refused, fields)
                 if less is None:
                     raise
                 found = less
@@ -296,7 +296,9 @@ class CallAccount:
     def _nano(self, target: Target, found: Ceiling) -> int | None:
         return ceilings.nano(self._prices, target, found, datetime.now(UTC).date())
 
-    def _lower(self, target: Target, found: Ceiling, refused: BudgetExceeded | QuotaExceeded) -> Ceiling | None:
+    def _lower(
+        self, target: Target, found: Ceiling, refused: BudgetExceeded | QuotaExceeded, fields: dict[str, Any]
+    ) -> Ceiling | None:
         """Return a ceiling that fits into what a limit leaves; None where there is none."""
         if isinstance(refused, BudgetExceeded):
             whole, reads = (self._nano(target, part) or 0 for part in (found, replace(found, output=0)))
@@ -304,7 +306,7 @@ class CallAccount:
             whole, reads = found.tokens, replace(found, output=0).tokens
         else:
             return None
-        tokens = ceilings.lowered(found, refused.left, whole, reads)
+        tokens = ceilings.lowered(found, refused.left, whole, reads, ceilings.least(fields))
         return None if tokens is None else replace(found, output=tokens, written=True)
 
     def _limited(

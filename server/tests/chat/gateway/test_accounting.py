@@ -39,6 +39,30 @@ async def test_an_answer_without_a_limit_gets_one_that_the_budget_admits(mesh, u
     assert "so that a budget holds" in answer.headers["mesh-warnings"]
 
 
+@pytest.mark.parametrize("path", [MESH, CHAT])
+@pytest.mark.parametrize("model", ["claude-opus-5-5", "gpt-5.6-sol"])
+@pytest.mark.parametrize("unit", ["usd", "tokens"])
+async def test_a_limit_that_mesh_itself_wrote_is_lowered_too(mesh, upstream, path, model, unit):
+    """Anthropic's format needs one; its default is more than many budgets hold."""
+    await limit(mesh, 100_000_000 if unit == "usd" else 3000, unit)
+    answer = await mesh.call("POST", path, {"model": model, "messages": HI})
+    assert answer.status == 200, answer.body
+    asked = body_of(upstream)
+    assert 16 <= asked.get("max_tokens", asked.get("max_completion_tokens", 0)) < 4000
+    assert "so that a budget holds" in answer.headers["mesh-warnings"]
+
+
+async def test_a_limit_is_not_lowered_below_what_is_for_thinking(mesh, upstream):
+    await limit(mesh, 50_000_000)
+    more = {"thinking": True, "thinking_budget": 20_000}
+    answer = await mesh.call("POST", MESH, {"model": "claude-opus-4-1", "messages": HI, **more})
+    if answer.status == 200:
+        asked = body_of(upstream)
+        assert asked["max_tokens"] > asked.get("thinking", {}).get("budget_tokens", 0)
+    else:
+        assert (answer.status, answer.code) == (402, "budget_exceeded")
+
+
 async def test_an_answer_that_fits_is_asked_for_as_it_came(mesh, upstream):
     await limit(mesh, DOLLAR)
     answer = await mesh.call("POST", CHAT, {"model": GPT, "messages": HI})
