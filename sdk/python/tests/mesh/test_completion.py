@@ -94,7 +94,8 @@ def test_zsh_and_fish_show_what_a_command_does(shell, form):
 
 def test_a_question_of_the_shell_imports_no_command_and_needs_no_server():
     code = "import sys; from mesh.cli.mesh import mesh\ntry:\n    mesh.main([], prog_name='mesh')\n"
-    code += "finally:\n    print(sorted({'mesh.client', 'mesh.cli.keys', 'mesh.cli.chat', 'rich.table'} & sys.modules.keys()))"
+    code += "finally:\n    loaded = {'mesh.client', 'mesh.cli.keys', 'mesh.cli.chat', 'rich.table'} & sys.modules.keys()\n"
+    code += "    print(sorted(loaded))"
     environment = {"_MESH_COMPLETE": "bash_complete", "COMP_WORDS": "mesh ", "COMP_CWORD": "1"}
     done = subprocess.run(
         [sys.executable, "-c", code], env=os.environ | environment, capture_output=True, text=True, timeout=60
