@@ -214,6 +214,7 @@ class Services:
 
     async def close(self) -> None:
         """Stop the local model, then close the database: what was begun is finished."""
+        await self.chat.once.close()
         await self.background.stop()
         await self.chat.close()
         await self.accounts.issuers.close()

@@ -118,7 +118,8 @@ class UsageEvent(msgspec.Struct, frozen=True, kw_only=True):
         first_us: to the first piece of a stream; None for a whole answer.
         estimated: the provider gave no figure: tokens and cost are Mesh's estimate.
         error_code: of the failure that ended it.
-        budget_id: of a budget, where this is what a dead process left unsettled of it; else None.
+        budget_id: of a budget, where this is what a dead process left unsettled of it; else None. Then `cost_nano` has
+            the amount of one of money, and `input` that of calls or tokens.
     """
 
     tenant_id: str
@@ -180,6 +181,7 @@ class Standing:
         used: spent, what dead processes left unsettled included.
         held: taken by running processes for calls under way or to come.
         starts_at, ends_at: of the period; `ends_at` is None for one that never ends.
+        subject: the name of the key or the API token, where it is one's.
     """
 
     budget: Budget
@@ -187,6 +189,7 @@ class Standing:
     held: int
     starts_at: int
     ends_at: int | None
+    subject: str | None = None
 
     @property
     def left(self) -> int:

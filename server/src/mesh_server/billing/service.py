@@ -34,12 +34,13 @@ class Meter:
         budgets: that apply to it; those of its key are added when the key is known.
     """
 
-    __slots__ = ("_billing", "_done", "_held", "budgets", "principal")
+    __slots__ = ("_billing", "_callers", "_done", "_held", "budgets", "principal")
 
     def __init__(self, billing: "Billing", principal: Principal, budgets: tuple[Budget, ...]) -> None:
         self._billing = billing
         self._held: list[tuple[Slice, int]] = []
         self._done = False
+        self._callers = budgets
         self.principal = principal
         self.budgets = budgets
 
@@ -54,15 +55,16 @@ class Meter:
         return any(budget.hard and budget.unit == "usd" for budget in self.budgets)
 
     async def with_key(self, owner_id: str, key_name: str) -> None:
-        """Add the budgets of the key that the call is made with.
+        """Add the budgets of the key that an attempt is made with, in place of another key's.
 
         Raises:
             DatabaseUnavailable: if they are not warm and can't be read now.
         """
-        found = await self._billing.of_key(self.principal, owner_id, key_name)
-        if found:
-            known = {budget.id for budget in self.budgets}
-            self.budgets += tuple(budget for budget in found if budget.id not in known)
+        self.budgets = (*self._callers, *await self._billing.of_key(self.principal, owner_id, key_name))
+
+    def without_key(self) -> None:
+        """Leave the budgets of every key out: an attempt is made with the server's own."""
+        self.budgets = self._callers
 
     async def hold(self, *, tokens: int, nano: int | None) -> None:
         """Reserve what an attempt may come to, in place of what was reserved before.
@@ -122,6 +124,10 @@ class Meter:
         """Account for the call, once, and wait for nothing."""
         if not self._done:
             self._record(event, None, None)
+
+    def settle_attempt(self, event: UsageEvent) -> None:
+        """Account for an attempt that failed, where another one follows; what it spent is spent."""
+        self._billing.record(Settlement(event, self._spent(event)))
 
     def _record(self, event: UsageEvent, also: Also | None, written: "asyncio.Future[None] | None") -> None:
         self._done = True
@@ -200,7 +206,8 @@ class Billing:
         await self.recorder.stop()
         try:
             await self.slices.tidy(everything=True)
-            await self.lease.end()
+            if self.slices.empty:  # else others find by the lease what is left
+                await self.lease.end()
         except MeshError as problem:
             _log.warning("what this process holds of budgets can't be given back", code=problem.code)
 
@@ -273,6 +280,8 @@ class Billing:
                 await self.slices.tidy()
             except MeshError as problem:
                 _log.warning("budgets can't be looked after now", code=problem.code)
+            except Exception as problem:  # noqa: BLE001 - a defect here must not end the lease of a process that lives
+                _log.error("budgets can't be looked after", problem=type(problem).__name__)
             await asyncio.sleep(RENEW_S)
 
 
@@ -284,8 +293,7 @@ def budget_of(row: Sequence[object]) -> Budget:
 
 
 async def _written(written: "asyncio.Future[None]") -> None:
-    try:
-        async with asyncio.timeout(SETTLE_S):
-            await asyncio.shield(written)
-    except TimeoutError:
-        raise OutcomeUnknown("The call was made, but its usage can't be written now.", retry_after=5) from None
+    await asyncio.wait((written,), timeout=SETTLE_S)
+    if not written.done():
+        raise OutcomeUnknown("The call was made, but its usage can't be written now.", retry_after=5)
+    written.result()

@@ -134,8 +134,13 @@ class Once:
         task.add_done_callback(self._tasks.discard)
 
     async def close(self) -> None:
-        """Let what is being written be written."""
-        if self._tasks:
+        """Give up what nobody waits for any more, and let what is being written be written."""
+        running = [joined.work for joined in self._running.values() if isinstance(joined.work, asyncio.Task)]
+        for work in running:
+            work.cancel()
+        if running:
+            await asyncio.wait(running)
+        while self._tasks:
             await asyncio.wait(self._tasks)
 
     def keeps(self, ticket: Ticket, answer: StoredAnswer) -> Callable[[Any], Awaitable[None]]:

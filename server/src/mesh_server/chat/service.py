@@ -130,7 +130,7 @@ class Chat:
         """
         account = await self._accounting.open(principal, request, ending)
         try:
-            stream, _ = await self._first(request, partial(self._stream, account, principal, request))
+            stream, _ = await self._first(request, partial(self._stream, account, principal, request), account)
         except BaseException as problem:
             account.fail(problem)
             raise
@@ -185,8 +185,8 @@ class Chat:
         """Return a whole answer, settled."""
         account = await self._accounting.open(principal, request, ending)
         try:
-            body, outcome = await self._first(request, partial(ask, account, principal, request))
-            account.price(outcome)
+            body, outcome = await self._first(request, partial(ask, account, principal, request), account)
+            account.price(outcome, len(body))
             answer = ending.render(body, outcome)
             await account.settle(outcome, answer)
         except BaseException as problem:
@@ -195,13 +195,17 @@ class Chat:
         return answer, outcome
 
     async def _first(
-        self, request: ChatRequest, ask: Callable[[Route], Awaitable[tuple[T, Outcome]]]
+        self,
+        request: ChatRequest,
+        ask: Callable[[Route], Awaitable[tuple[T, Outcome]]],
+        account: CallAccount | None = None,
     ) -> tuple[T, Outcome]:
         """Return what the first target gives that succeeds."""
         hops = await self._providers.routes(request)
         until = asyncio.get_running_loop().time() + request.timeout if request.timeout is not None else None
         try:
-            found, tried = await self._attempts.first(hops, ask, until=until)
+            passed_on = None if account is None else account.passed_on
+            found, tried = await self._attempts.first(hops, ask, until=until, passed_on=passed_on)
         except RecursionError:  # what a surface leaves unread may be deeper than a translation can go
             raise InvalidJSON("The JSON body is nested too deeply.") from None
         found[1].route = tried

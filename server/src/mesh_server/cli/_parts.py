@@ -12,6 +12,7 @@ from mesh_server.app import Services  # noqa: F401 - registers every capability'
 from mesh_server.audit.head import HeadFile
 from mesh_server.audit.service import Audit
 from mesh_server.audit.verify import ChainCheck, Problem
+from mesh_server.billing.verify import BudgetCheck
 from mesh_server.db.engine import Database
 from mesh_server.errors import StartupError
 from mesh_server.proofs.records import Records
@@ -79,11 +80,14 @@ async def examine(parts: Stored) -> Verdict:
     await vault.compare(trail.known)
     accounts, of_accounts = await check_accounts(parts.database, parts.accounts.identities)
     records, of_records = await check_records(parts.database, Records(keyring.hasher("proof-records")))
-    problems = [*vault.problems, *of_accounts, *of_records, *trail.problems]
+    spent = BudgetCheck(parts.database)
+    await spent.run()
+    problems = [*vault.problems, *of_accounts, *of_records, *spent.problems, *trail.problems]
     known = parts.head.read()
     if known is not None and not known.genuine:
         problems.append(Problem("changed", str(known.path), "Its signature is not this server's."))
     elif known is not None and not await parts.audit.has(known):
         number = known.checkpoint.number
         problems.append(Problem("older", "the database", f"It lacks audit checkpoint {number} of {known.path}."))
-    return Verdict(vault.rows + accounts + records, trail.known.events, trail.known.checkpoints, problems)
+    rows = vault.rows + accounts + records + spent.rows
+    return Verdict(rows, trail.known.events, trail.known.checkpoints, problems)

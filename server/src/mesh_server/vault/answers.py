@@ -48,9 +48,12 @@ _FIND = select(
 _ADD = insert(chat_answers).values({column.name: bindparam(f"{column.name}_") for column in chat_answers.c})
 _DROP = delete(chat_answers).where(_MINE)
 _HELD = _MINE & (chat_answers.c.holder == bindparam("holder_")) & (chat_answers.c.created_at == bindparam("created_"))
-_DROP_HELD = delete(chat_answers).where(_HELD)
+#: An answer that was stored stays: its reader may have left after it, and a deadline may have passed.
+_OPEN = _HELD & chat_answers.c.answer.is_(None)
+_DROP_OPEN = delete(chat_answers).where(_OPEN)
+_LET_GO = update(chat_answers).where(_OPEN).values(holder=bindparam("nobody_"))
 _ANSWER = (
-    update(chat_answers).where(_HELD).values(tenant_key_id=bindparam("tenant_key_id_"), answer=bindparam("answer_"))
+    update(chat_answers).where(_OPEN).values(tenant_key_id=bindparam("tenant_key_id_"), answer=bindparam("answer_"))
 )
 _SHORTEN = update(chat_answers).where(_HELD).values(expires_at=bindparam("expires_at_"))
 _OLD = (
@@ -185,6 +188,8 @@ class StoredAnswers:
 
         async def work(tx: Transaction) -> None:
             if len(answer.body) > MOST_BYTES:
+                held = {"holder_": ticket.holder, "created_": ticket.created_at}
+                await tx.execute(_LET_GO, **_mine(ticket), **held, nobody_="")
                 return
             name, tenant_key = await self._keyring.current(tx, ticket.tenant_id)
             sealed = crypto.seal(tenant_key, dek_id(name), msgspec.msgpack.encode(answer), _place(ticket))
@@ -215,7 +220,7 @@ class StoredAnswers:
         """Give the right back: nothing was done, the same request may come again."""
 
         async def work(tx: Transaction) -> None:
-            await tx.execute(_DROP_HELD, **_mine(ticket), holder_=ticket.holder, created_=ticket.created_at)
+            await tx.execute(_DROP_OPEN, **_mine(ticket), holder_=ticket.holder, created_=ticket.created_at)
 
         await self._database.write(work, principal)
 
@@ -240,6 +245,8 @@ class StoredAnswers:
             return msgspec.msgpack.decode(crypto.unseal(tenant_key, answer, _place(first)), type=StoredAnswer)
         if holder == ticket.holder or await self._is_alive(tx, holder):
             return Running()
+        if not holder:
+            raise OutcomeUnknown("This call was made, and its answer was too large to be kept.")
         raise OutcomeUnknown("The process that made this call ended before its answer was stored.")
 
 
@@ -248,11 +255,19 @@ def _mine(ticket: Ticket) -> dict[str, object]:
 
 
 def _place(ticket: Ticket) -> crypto.Place:
-    """Return where an answer belongs; its whole row is bound to it."""
+    return chat_answer_place(
+        ticket.tenant_id, ticket.account_id, ticket.key_hash, ticket.fingerprint, ticket.created_at
+    )
+
+
+def chat_answer_place(
+    tenant_id: str, account_id: str, key_hash: str, fingerprint: bytes, created_at: int
+) -> crypto.Place:
+    """Return where an answer belongs; its whole row is bound to it. Arguments as the columns of `chat_answers`."""
     return crypto.Place(
-        tenant=ticket.tenant_id,
-        owner=ticket.account_id,
-        object_id=f"{ticket.key_hash}/{ticket.fingerprint.hex()}",
-        version=ticket.created_at,
+        tenant=tenant_id,
+        owner=account_id,
+        object_id=f"{key_hash}/{fingerprint.hex()}",
+        version=created_at,
         purpose="stored-chat-answer",
     )
