@@ -34,7 +34,7 @@ def free_ports(count: int) -> list[int]:
 HERE = Path(__file__).parent
 BIN = Path(sys.executable).parent
 SECONDS = int(os.environ.get("MESH_BENCH_SECONDS", "5"))
-UPSTREAM, PACED, NGINX, MESH = free_ports(4)
+UPSTREAM, PACED, NGINX, MESH, UNRECORDED = free_ports(5)
 PIECES, PACED_PIECES, INTERVAL_MS = 1000, 400, 10
 ASK = {"model": "bench-1", "messages": [{"role": "user", "content": "What is the capital of France? In one sentence."}]}
 
@@ -54,9 +54,17 @@ http {{
   }}
 }}
 """
+#: Rounds in which a server with and one without the recording of usage take turns.
+ROUNDS = 4
+PRICES = """
+revision = "bench"
+[prices]
+"bench-1" = { input = 1.0, output = 4.0 }
+"""
 MESH_CONF = """
 data_dir = "{folder}/data"
 log_level = "warning"
+prices_file = "{folder}/prices.toml"
 [[providers]]
 name = "fast"
 base_url = "http://127.0.0.1:{upstream}/v1"
@@ -161,7 +169,8 @@ def until(what, seconds: float = 20.0):
 
 def prepare(folder: Path) -> str:
     """Write the configurations and return a token."""
-    (folder / "data").mkdir()
+    (folder / "data").mkdir(parents=True)
+    (folder / "prices.toml").write_text(PRICES)
     config = folder / "mesh-server.toml"
     config.write_text(MESH_CONF.format(folder=folder, upstream=UPSTREAM, paced=PACED))
     (folder / "nginx.conf").write_text(NGINX_CONF.format(folder=folder, upstream=UPSTREAM, paced=PACED, port=NGINX))
@@ -170,13 +179,61 @@ def prepare(folder: Path) -> str:
         check=True,
         capture_output=True,
     )
-    made = subprocess.run(
-        [BIN / "mesh-server", "token", "create", "--config", config, "--user", "bench"],
-        check=True,
-        capture_output=True,
-        text=True,
-    )
+    return token_of(config, "bench")
+
+
+def token_of(config: Path, user: str, *limit: str) -> str:
+    """Return a token for an account, with a hard limit where one is given."""
+    command = [BIN / "mesh-server", "token", "create", "--config", config, "--user", user]
+    made = subprocess.run(command, check=True, capture_output=True, text=True)
+    if limit:
+        command = [BIN / "mesh-server", "budget", "set", "--config", config, "--user", user, *limit]
+        subprocess.run(command, check=True, capture_output=True)
     return made.stdout.split()[-1]
+
+
+@dataclass
+class Served:
+    """A server of the comparison."""
+
+    port: int
+    token: str
+    process: psutil.Process
+
+    def load(self, connections: int, seconds: int, folder: Path, **more: int) -> tuple[Load, float]:
+        """Return what wrk measured, and the microseconds of CPU that the server needed for a call."""
+        url = f"http://127.0.0.1:{self.port}/v1/chat/completions"
+        auth = {"authorization": f"Bearer {self.token}", "content-type": "application/json"}
+        before = sum(self.process.cpu_times()[:2])
+        found = wrk(url, auth, ASK | more, connections, folder, seconds)
+        return found, (sum(self.process.cpu_times()[:2]) - before) * 1e6 / max(found.requests, 1)
+
+
+def recording(folder: Path, with_usage: Served, without: Served) -> float:
+    """Return the rate with recorded usage as a part of that without, of servers that take turns."""
+    found: dict[int, list[tuple[Load, float]]] = {with_usage.port: [], without.port: []}
+    for _ in range(ROUNDS):
+        for served in (with_usage, without):
+            found[served.port].append(served.load(32, max(SECONDS // 2, 2), folder))
+    rates = [max(load.rate for load, _ in found[served.port]) for served in (with_usage, without)]
+    needs = [min(cpu for _, cpu in found[served.port]) for served in (with_usage, without)]
+    print(
+        f"usage recorded {rates[0]:,.0f} req/s and {needs[0]:.0f} µs of CPU a call, not recorded {rates[1]:,.0f} and "
+        f"{needs[1]:.0f}: {rates[0] / rates[1]:.2f} of the rate, {needs[1] / needs[0]:.2f} by CPU"
+    )
+    return rates[0] / rates[1]
+
+
+def limited(folder: Path, served: Served) -> Load:
+    """Return what a hard limit of money leaves: every answer waits until its usage is committed."""
+    plain, _ = served.load(128, SECONDS, folder, max_tokens=100)
+    found, cpu = served.load(128, SECONDS, folder, max_tokens=100)
+    found = max(plain, found, key=lambda load: load.rate)
+    print(
+        f"hard limit, 128 connections: {found.rate:,.0f} req/s, p50 {found.p50:,.0f} µs, p99 {found.p99:,.0f}; "
+        f"{cpu:.0f} µs of CPU a call"
+    )
+    return found
 
 
 def report(name: str, mesh: Load, nginx: Load) -> None:
@@ -199,8 +256,16 @@ def gaps(url: str, headers: dict[str, str], model: str) -> dict:
     return json.loads(done.stdout)
 
 
-def measure(folder: Path, token: str, mesh: psutil.Process) -> bool:
-    """Print every figure and return whether the bars hold."""
+def measure(folder: Path, token: str, mesh: psutil.Process, share: float, paid: Load) -> bool:
+    """Print every figure and return whether the bars hold.
+
+    Args:
+        folder: for what is needed meanwhile.
+        token: of the server.
+        mesh: its process.
+        share: what `recording` returned.
+        paid: what `limited` returned.
+    """
     ours = f"http://127.0.0.1:{MESH}/v1/chat/completions"
     limit = f"http://127.0.0.1:{NGINX}/v1/chat/completions"
     auth = {"authorization": f"Bearer {token}", "content-type": "application/json"}
@@ -240,7 +305,9 @@ def measure(folder: Path, token: str, mesh: psutil.Process) -> bool:
         "first piece within 0.3 ms of nginx": paced[0]["first_ms"] - paced[1]["first_ms"] <= 0.3,
         "≤ 90 MB resident after the load": after <= 90e6,
         "memory flat (≤ 5 MB more)": after - before <= 5e6,
-        "no failed request": all(pair[0].bad == 0 for pair in [*at.values(), chunks]),
+        "recording usage costs at most 10 %": share >= 0.9,
+        "≥ 5,000 req/s under a hard limit at 128 connections": paid.rate >= 5_000,
+        "no failed request": all(load.bad == 0 for load in [*(pair[0] for pair in at.values()), chunks[0], paid]),
     }
     for name, held in bars.items():
         print(f"  {'held  ' if held else 'MISSED'}  {name}")
@@ -260,21 +327,33 @@ def main() -> int:
     nginx = shutil.which("nginx", path=os.environ.get("PATH", "") + ":/usr/sbin")
     with tempfile.TemporaryDirectory(prefix="mesh-bench-") as name:
         folder = Path(name)
-        token = prepare(folder)
+        token, other = prepare(folder), prepare(folder / "unrecorded")
+        limited_token = token_of(folder / "mesh-server.toml", "paid", "--usd", "1000000", "--per", "total")
         fake = HERE / "gateway_parts/upstream.py"
         serve = [BIN / "mesh-server", "serve", "--config", folder / "mesh-server.toml", "--port", MESH]
+        bare = [sys.executable, HERE / "gateway_parts/unrecorded.py", "serve", "--port", UNRECORDED]
+        bare += ["--config", folder / "unrecorded/mesh-server.toml"]
         with (
             running(pinned(1, [sys.executable, fake, UPSTREAM, PIECES]), folder / "up.log"),
             running(pinned(1, [sys.executable, fake, PACED, PACED_PIECES, INTERVAL_MS]), folder / "paced.log"),
             running(pinned(0, [nginx, "-c", folder / "nginx.conf", "-p", folder]), folder / "nginx.out"),
             running(pinned(0, serve), folder / "mesh.log") as server,
+            running(pinned(0, bare), folder / "unrecorded.log") as unrecorded,
         ):
             base = f"http://127.0.0.1:{MESH}"
             auth = {"authorization": f"Bearer {token}", "content-type": "application/json"}
             until(lambda: post(f"{base}/api/v1/keys/fast_key", auth, {"value": "sk-bench-1234567890"}, "PUT"))
             started = until(lambda: post(f"{base}/v1/chat/completions", auth, ASK))
             until(lambda: post(f"http://127.0.0.1:{NGINX}/v1/chat/completions", {}, ASK))
-            good = measure(folder, token, psutil.Process(server.pid))
+            for port, theirs in ((UNRECORDED, other), (MESH, limited_token)):
+                headers = auth | {"authorization": f"Bearer {theirs}"}
+                key = f"http://127.0.0.1:{port}/api/v1/keys/fast_key", headers, {"value": "sk-bench-1234567890"}, "PUT"
+                until(lambda key=key: post(*key))
+            process = psutil.Process(server.pid)
+            without = Served(UNRECORDED, other, psutil.Process(unrecorded.pid))
+            share = recording(folder, Served(MESH, token, process), without)
+            paid = limited(folder, Served(MESH, limited_token, process))
+            good = measure(folder, token, process, share, paid)
             print(f"(first answer {started * 1000:.0f} ms after the key was stored)")
     return 0 if good else 1
 

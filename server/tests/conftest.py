@@ -16,6 +16,7 @@ from mesh_server.audit.service import Audit
 from mesh_server.db.engine import Database
 from mesh_server.proofs.roots import create_root
 from mesh_server.settings import Settings, load
+from mesh_server.tracing.spans import Tracing
 from mesh_server.vault.crypto import create_master_key
 from mesh_server.vault.keyring import Keyring
 from mesh_server.vault.service import Vault
@@ -185,11 +186,13 @@ class Mesh:
         return caller(self.app, await self.services.accounts.create_token(account, name="test", **arguments))
 
 
-async def open_mesh(folder: Path, **environment: str) -> Mesh:
-    services = await Services.open(settings_in(folder, **environment))
+async def open_mesh(
+    folder: Path, *, behind_proxy: bool = False, tracing: Tracing | None = None, **environment: str
+) -> Mesh:
+    services = await Services.open(settings_in(folder, **environment), tracing=tracing)
     owner = await services.accounts.ensure_local_account()
     token = await services.accounts.create_token(owner, name="test")
-    app = services.application()
+    app = services.application(behind_proxy=behind_proxy)
     return Mesh(services, app, token, caller(app, token))
 
 

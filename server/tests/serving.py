@@ -84,6 +84,16 @@ class Server:
         finally:
             connection.close()
 
+    def metrics(self):
+        """Return what one scrape shows, by its text up to the value."""
+        connection = http.client.HTTPConnection("127.0.0.1", self.port, timeout=10)
+        try:
+            connection.request("GET", "/metrics")
+            lines = connection.getresponse().read().decode().splitlines()
+        finally:
+            connection.close()
+        return {name: float(value) for name, _, value in (line.rpartition(" ") for line in lines if line[0] != "#")}
+
     def stop(self, number=signal.SIGTERM):
         self.process.send_signal(number)
         return self.process.wait(45)

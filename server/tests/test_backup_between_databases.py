@@ -3,11 +3,18 @@
 from dataclasses import replace
 
 import pytest
+from sqlalchemy import update
 
+from mesh_server.billing.budgets import Budgets, new_budget
+from mesh_server.billing.models import DOLLAR
 from mesh_server.cli._parts import examine, stored
 from mesh_server.cli.backup import _backup
 from mesh_server.cli.restore import _restore
+from mesh_server.db.scope import ServerWork
+from mesh_server.vault.models import chat_answers
 
+from .chat.gateway.kinds import CONFIG, HI, answer_well
+from .chat.upstream import Upstream
 from .conftest import caller, open_mesh, settings_in
 
 
@@ -55,3 +62,49 @@ async def test_from_sqlite_to_postgresql_and_back(tmp_path, postgres, monkeypatc
     assert (await _restore(back, tmp_path / "two", force=False)).problems == []
     async with stored(there) as parts:
         assert (await examine(parts)).problems == []
+
+
+async def spent_in(mesh, token):
+    """Return what usage, limits and the stored answer say."""
+    call = caller(mesh.app, token)
+    mesh.services.billing.recorder.start()
+    ask = {"model": "gpt-4o", "messages": HI, "max_tokens": 50}
+    answer = await call("POST", "/api/v1/chat/completions", ask, headers={"idempotency-key": "once"})
+    assert answer.status == 200, answer.body
+    await mesh.services.billing.recorder.stop()
+    usage = (await call("GET", "/api/v1/usage?since=2020-01-01&by=day,provider,model,key,surface,outcome")).json
+    limits = (await call("GET", "/api/v1/budget")).json["budgets"]
+    counted = [(usage[name]) for name in ("total", "usage")]
+    return answer.body, counted, [(limit["id"], limit["used"], limit["limit"]) for limit in limits]
+
+
+async def test_usage_limits_and_stored_answers_go_along(tmp_path, postgres, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    folder = tmp_path / "a"
+    folder.mkdir()
+    upstream = await Upstream(answer_well).start()
+    (tmp_path / "mesh.toml").write_text(CONFIG.format(url=upstream.url))
+    given = {"MESH_CONFIG": str(tmp_path / "mesh.toml"), "MESH_AUDIT_HEAD_FILE": str(tmp_path / "head-there")}
+    mesh = await open_mesh(folder, **given)
+    await Budgets(mesh.services.database).set(new_budget("default", DOLLAR, "usd", "total"))
+    before = await spent_in(mesh, mesh.token)
+    await mesh.services.close()
+    here = settings_in(folder, **given)
+    await _backup(here, tmp_path / "one")
+
+    there = replace(here, database_url=postgres)
+    assert (await _restore(there, tmp_path / "one", force=False)).problems == []
+    moved = await open_mesh(folder, MESH_DATABASE_URL=postgres, **given)
+    assert await spent_in(moved, mesh.token) == before
+    await moved.services.close()
+    assert len(upstream.asked) == 1
+    await upstream.stop()
+
+    async def tamper(tx):
+        await tx.execute(update(chat_answers).values(created_at=chat_answers.c.created_at + 1))
+
+    async with stored(there) as parts:
+        assert (await examine(parts)).problems == []
+        await parts.database.write(tamper, ServerWork.PURGE)
+        (problem,) = (await examine(parts)).problems
+        assert (problem.kind, problem.where.split()[0]) == ("changed", "chat_answers")

@@ -6,7 +6,6 @@ account's object must answer as one that never was, to the last byte but the req
 
 import asyncio
 import json
-from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 
 import pytest
@@ -16,6 +15,7 @@ from mesh_protocol.messages import to_text
 from mesh_server.accounts.models import SCOPES
 
 from .conftest import caller, open_mesh
+from .legacy_routes import Route, legacy_routes
 from .proofs.prover import SERVER_ID, Prover
 
 #: A model for everybody, and one for those who have a key of its provider: Ann.
@@ -38,28 +38,12 @@ OPENING = {"suite": zkp.SUITE, "serverId": SERVER_ID, "keyName": "anns", "blinde
 OPENAI = {"model": "acme-1", "messages": [{"role": "user", "content": "hello"}]}
 
 
-@dataclass(frozen=True)
-class Route:
-    """What a route needs.
-
-    Attributes:
-        scope: that a token must have; None for any valid one, "public" for none.
-        body: one that would be accepted.
-        objects: the path's parameters that name something of Ann's, and what names nothing.
-        action: what a grant must allow; None where a grant lets nobody in.
-    """
-
-    scope: str | None = None
-    body: object = None
-    objects: tuple[dict, dict] | None = None
-    action: str | None = None
-
-
 OF_KEY = ({"name": "anns"}, {"name": "never"})
 ROUTES = {
     ("GET", "/healthz"): Route("public"),
     ("GET", "/readyz"): Route("public"),
     ("GET", "/openapi.json"): Route("public"),
+    ("GET", "/metrics"): Route("admin"),
     ("GET", "/api/v1/auth/config"): Route("public"),
     ("POST", "/api/v1/auth/get-auth-url"): Route("public"),
     ("POST", "/api/v1/auth/exchange-token"): Route("public"),
@@ -92,11 +76,6 @@ ROUTES = {
     ("POST", "/api/v1/zkp/verify"): Route("verify", {"challengeId": "A" * 22, "proof": "A" * 87}),
     ("GET", "/api/v1/zkp/records"): Route("keys:read"),
     ("DELETE", "/api/v1/zkp/records/{name}"): Route("keys:write", objects=OF_KEY),
-    ("POST", "/api/v1/storeKeyZKP"): Route("public"),
-    ("GET", "/api/v1/getChallenge"): Route("public"),
-    ("GET", "/v1/mesh/getChallenge"): Route("public"),
-    ("GET", "/api/v1/getCommitment"): Route("public"),
-    ("POST", "/api/v1/verifyProof"): Route("public"),
     ("POST", "/api/v1/chat/completions"): Route("chat", CHAT),
     ("POST", "/v1/chat/completions"): Route("chat", OPENAI),
     ("POST", "/v1/responses"): Route("chat", {"model": "acme-1", "input": "hello"}),
@@ -106,6 +85,7 @@ ROUTES = {
     ("GET", "/v1/models"): Route("chat"),
     ("GET", "/v1/models/{model}"): Route("chat", objects=({"model": "anns"}, {"model": "never"})),
     ("GET", "/api/v1/models"): Route("chat"),
+    **legacy_routes(CHAT),
     ("GET", "/api/v1/usage"): Route("chat"),
     ("GET", "/api/v1/budget"): Route("chat"),
 }
@@ -154,7 +134,7 @@ class World:
     async def call(self, token, method, path, route, objects=None, query="", headers=None):
         call = caller(self.app, token)
         target = self.path(path, objects or (route.objects or ({"name": "anns", "id": NEVER, "version": "1"},))[0])
-        return await call(method, target + query, route.body, headers=headers)
+        return await call(method, target + (query or route.query), route.body, headers=headers)
 
 
 @pytest.fixture(scope="module")
@@ -163,7 +143,7 @@ def world(tmp_path_factory):
     folder = tmp_path_factory.mktemp("isolation")
     config = folder / "mesh-server.toml"
     config.write_text(CONFIG)
-    mesh = runner.run(open_mesh(folder, MESH_CONFIG=str(config)))
+    mesh = runner.run(open_mesh(folder, behind_proxy=True, MESH_CONFIG=str(config)))
     made = runner.run(World(mesh).prepare())
     made.run = runner.run
     yield made
@@ -210,7 +190,7 @@ def test_nobody_gets_in_without_a_good_credential(world, method, path):
         answer = world.run(world.call(token, method, path, ROUTES[method, path]))
         assert answer.status == 401
         # OpenAI's format has one code for every credential that is refused.
-        openai = path.startswith("/v1/") and not path.startswith("/v1/messages")
+        openai = path.startswith("/v1/") and not path.startswith(("/v1/messages", "/v1/mesh/"))
         assert code_of(answer, path) == ("invalid_api_key" if openai else code)
         assert answer.headers["www-authenticate"].startswith("Bearer")
 
@@ -220,7 +200,7 @@ def test_every_other_scope_is_too_little(world, method, path):
     route = ROUTES[method, path]
     token = world.run(world.token(world.bob, scopes=SCOPES - {route.scope}))
     answer = world.run(world.call(token, method, path, route))
-    assert answer.status == 403
+    assert answer.status == route.forbidden
     assert "scope_missing" in answer.body.decode()
 
 
@@ -265,11 +245,11 @@ def test_only_act_as_lets_act_for_another_and_only_within_the_tenant(world, meth
     route, headers = ROUTES[method, path], {"mesh-act-as": world.ann}
     without = world.run(world.token(world.bob, scopes=SCOPES - {"act-as"}))
     answer = world.run(world.call(without, method, path, route, headers=headers))
-    assert answer.status == 403
+    assert answer.status == route.forbidden
     stranger = world.run(world.token(world.run(world.account("elsewhere", "service"))))
     one = world.run(world.call(stranger, method, path, route, headers=headers))
     other = world.run(world.call(stranger, method, path, route, headers={"mesh-act-as": NEVER}))
-    assert one.status == 404
+    assert one.status == route.missing
     assert answer_of(one) == answer_of(other)
 
 

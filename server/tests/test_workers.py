@@ -1,6 +1,7 @@
 """Several processes behind one set of sockets: they share them, are replaced, and end together."""
 
 import asyncio
+import http.client
 import os
 import signal
 
@@ -128,3 +129,51 @@ async def test_a_database_that_was_not_migrated_is_told(tmp_path, cluster):
         assert (await blocking(server.command, "doctor", "--offline")).stdout.count("ok  database") == 1
     finally:
         await cluster.drop("mesh_bare")
+
+
+def counted(server):
+    return server.metrics().get('mesh_http_requests_total{method="GET",route="/healthz",status="200"}', 0)
+
+
+async def test_one_scrape_shows_all_workers_and_no_counter_goes_back_when_one_is_replaced(server):
+    """Each counter is looked at in each scrape, while workers are killed and take each other's places."""
+
+    def story():
+        server.token()
+        with server:
+            server.until(lambda: server.metrics()["mesh_workers"] == 3)
+            for _ in range(60):
+                assert server.ask("GET", "/healthz")[0] == 200
+            server.until(lambda: counted(server) == 60)  # whichever workers answered
+            before = server.metrics()
+            for killed in range(1, 4):
+                victim = server.workers()[0]
+                victim.kill()
+                server.until(lambda: len(server.workers()) == 3 and victim not in server.workers())
+                for _ in range(12):
+                    assert server.ask("GET", "/healthz")[0] == 200
+                    now = server.metrics()
+                    counters = [n for n in before if n.partition("{")[0].endswith(("_total", "_count", "_bucket"))]
+                    assert not [name for name in counters if now.get(name, 0) < before[name]]
+                    before = now
+                if killed == 1:  # the third is killed at once: what it counted in its last second may go with it
+                    server.until(lambda: counted(server) == 72)
+            server.until(lambda: server.metrics()["mesh_workers"] == 3)
+            assert {f'process_resident_memory_bytes{{worker="{n}"}}' for n in range(3)} <= server.metrics().keys()
+            assert server.stop() == 0
+
+    await blocking(story)
+
+
+async def test_several_workers_behind_a_proxy_ask_for_admin(tmp_path, postgres_url):
+    def story():
+        server = Server(tmp_path, postgres_url, "--workers", "2", "--behind-proxy")
+        token = server.token()
+        with server:
+            assert server.ask("GET", "/metrics")[0] == 401
+            connection = http.client.HTTPConnection("127.0.0.1", server.port, timeout=10)
+            connection.request("GET", "/metrics", headers={"authorization": f"Bearer {token}"})
+            assert connection.getresponse().status == 200
+            connection.close()
+
+    await blocking(story)

@@ -86,3 +86,21 @@ def test_a_question_is_answered_and_everything_is_well(mesh):
     assert mesh("models")[1].startswith("local\t")
     assert mesh("doctor")[0] == 0
     assert mesh("chat", "-m", "no-such-model", "hi")[0] == 1
+
+
+def test_the_session_of_the_guide_is_what_happens(machine):
+    """Times, ids and the model's words are its own; what was typed, and what each command said, is the page's."""
+    pytest.importorskip("termios", reason="there is no terminal to record")
+    from .record_session import PAGE, session
+
+    machine.start("--dev-issuer")
+    (machine.config_dir / "dev.token").unlink()
+    recorded = session(machine).splitlines()
+    shown = PAGE.read_text("utf-8").partition("```text\n")[2].partition("\n```")[0].splitlines()
+    typed = [line for line in shown if line.startswith("$ ")]
+    assert [line for line in recorded if line.startswith("$ ")] == typed
+    for line in ("Stored stripe/live as version 1.", "27 characters", "status 4", "--reveal shows it."):
+        assert line in recorded
+        assert line in shown
+    assert any(line.startswith("smollm2-135m-instruct  mesh         2") for line in recorded)
+    assert any(line.startswith("account  100 requests a day  2 (2%)") for line in recorded)

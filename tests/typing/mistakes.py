@@ -14,6 +14,13 @@ class City:
 
 def sync(client: mesh.MeshClient) -> None:
     client.chat("Hello").contnt  # mistake
+    client.get_usage(by=["dya"])  # mistake
+    client.get_usage(by="day,model")  # mistake
+    client.get_usage(since=7)  # mistake
+    client.get_usage().usage[0].modle  # mistake
+    client.get_usage().total.day  # mistake
+    client.get_budget().left  # mistake
+    client.get_budget().budgets["account"]  # mistake
     client.chat("Hello", model=5)  # mistake
     client.chat("Hello", temperature="hot")  # mistake
     client.chat("Hello", stream="yes")  # mistake
@@ -35,5 +42,6 @@ def sync(client: mesh.MeshClient) -> None:
 async def asynchronous(client: mesh.AsyncMeshClient) -> None:
     client.chat("Hello").content  # mistake
     (await client.chat("Hello")).contnt  # mistake
+    client.get_usage().total  # mistake
     for _ in await client.chat("Hello", stream=True):  # mistake
         pass

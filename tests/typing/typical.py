@@ -1,6 +1,8 @@
 """Uses that type checkers accept; read by tests/typing/test_typing.py, never run."""
 
+from collections.abc import Sequence
 from dataclasses import dataclass
+from datetime import UTC, date, datetime
 from typing import assert_type
 
 from pydantic import BaseModel
@@ -8,6 +10,7 @@ from typing_extensions import TypedDict
 
 import mesh
 from mesh.testing import FakeMesh
+from mesh.usage import Dimension
 
 
 @dataclass
@@ -73,6 +76,20 @@ def sync(client: mesh.MeshClient) -> None:
     assert_type(client.store_key("a", "b").version, int)
     talk = client.conversation("Be brief.", model="gpt-4o")
     assert_type(talk.usage.total_tokens, int)
+    assert_type(answer.budget_left_usd, float | None)
+    report = client.get_usage(date(2026, 11, 1), datetime.now(UTC), by=["day", "model"])
+    assert_type(report, mesh.UsageReport)
+    assert_type(report.total.cost_usd, float)
+    assert_type(report.usage[0].key, str | None)
+    for row in client.get_usage("2026-11-01", by="provider").usage:
+        assert_type(row, mesh.UsageRow)
+        assert_type(row.total_tokens + report.total.calls, int)
+    dimensions: Sequence[Dimension] = ("surface", "outcome")
+    client.get_usage(by=dimensions)
+    assert_type(client.get_budget().left_usd, float | None)
+    for limit in client.get_budget().budgets:
+        assert_type(limit, mesh.BudgetLimit)
+        assert_type(limit.resets_at, str | None)
 
 
 async def asynchronous(client: mesh.AsyncMeshClient) -> None:
@@ -81,6 +98,11 @@ async def asynchronous(client: mesh.AsyncMeshClient) -> None:
     async for piece in await client.chat("Hello", stream=True):
         assert_type(piece.text, str)
     assert_type(await client.get_key("a"), str | bytes | None)
+    assert_type((await client.get_usage(by=["key"])).total.calls, int)
+    assert_type((await client.get_budget()).budgets, list[mesh.BudgetLimit])
+    async with mesh.AsyncAutoRefreshMeshClient(refresh_margin=60) as other:
+        assert_type(other, mesh.AsyncAutoRefreshMeshClient)
+        assert_type(await other.chat("Hello"), mesh.ChatResult)
 
 
 def functions() -> None:
@@ -88,6 +110,8 @@ def functions() -> None:
     assert_type(mesh.list_keys(), list[str])
     try:
         mesh.chat("Hello")
+    except (mesh.BudgetExceeded, mesh.QuotaExceeded, mesh.RequestInProgress, mesh.OutcomeUnknown) as problem:
+        assert_type(problem.troubleshooting, list[str])
     except mesh.RateLimited as problem:
         assert_type(problem.code, str)
 
@@ -95,4 +119,6 @@ def functions() -> None:
 def tested() -> None:
     fake = FakeMesh()
     fake.answer("Hello", tool_calls=[("weather", {"city": "Paris"})])
+    fake.budget(5.0, used=1, unit="usd", period="month")
+    fake.usage(day="2026-11-25", calls=3)
     assert_type(fake.client(), mesh.MeshClient)

@@ -15,10 +15,12 @@ from mesh_server import openapi
 from mesh_server.accounts import login_routes
 from mesh_server.accounts import routes as account_routes
 from mesh_server.accounts.acting import Acting
+from mesh_server.accounts.models import Principal
 from mesh_server.accounts.oidc.exchange import Exchange
 from mesh_server.accounts.oidc.issuers import Issuers
 from mesh_server.accounts.service import Accounts
 from mesh_server.accounts.trail_routes import TrailRoutes
+from mesh_server.addresses import is_loopback
 from mesh_server.asgi import Endpoint
 from mesh_server.audit.service import Audit
 from mesh_server.billing import routes as billing_routes
@@ -33,6 +35,11 @@ from mesh_server.db.changes import Changes
 from mesh_server.db.engine import Database
 from mesh_server.errors import MeshError
 from mesh_server.guard import Guard
+from mesh_server.legacy.credits import credits_of
+from mesh_server.legacy.routes import with_legacy
+from mesh_server.metrics.parts import assemble
+from mesh_server.metrics.service import Metrics
+from mesh_server.metrics.shared import Shared
 from mesh_server.operations import Operations
 from mesh_server.proofs import legacy, legacy_routes
 from mesh_server.proofs import routes as proof_routes
@@ -40,6 +47,7 @@ from mesh_server.proofs.legacy_service import LegacyProofs
 from mesh_server.proofs.roots import Roots
 from mesh_server.proofs.service import Proofs
 from mesh_server.settings import Settings
+from mesh_server.tracing.spans import Tracing
 from mesh_server.vault import routes as vault_routes
 from mesh_server.vault.answers import StoredAnswers
 from mesh_server.vault.keyring import Keyring
@@ -70,8 +78,11 @@ class Background:
         proofs: Proofs,
         billing: Billing,
         answers: StoredAnswers,
+        *,
+        metrics: Metrics,
     ) -> None:
         self.changes = changes
+        self._metrics = metrics
         self._billing = billing
         self._answers = answers
         self._keyring = keyring
@@ -85,6 +96,7 @@ class Background:
         await self.changes.start()
         await self._audit.start()
         await self._billing.start()
+        await self._metrics.start()
         self._tasks = [asyncio.create_task(work()) for work in (self._purge_forever, self._watch_master_key)]
 
     async def stop(self) -> None:
@@ -96,6 +108,7 @@ class Background:
                 await task
         self._tasks = []
         await self._billing.stop()
+        await self._metrics.stop()
         await self._audit.stop()
 
     async def _watch_master_key(self) -> None:
@@ -110,11 +123,14 @@ class Background:
                 removed = await self._vault.purge()
                 await self._proofs.purge()
                 await self._answers.purge()
+                events = await self._billing.purge()
             except MeshError as problem:
-                _log.warning("expired deletions can't be removed now", code=problem.code)
+                _log.warning("what is old can't be removed now", code=problem.code)
             else:
                 if removed:
                     _log.info("removed keys that were deleted long ago", keys=removed)
+                if events:
+                    _log.info("removed usage that is older than it is kept", calls=events)
             await asyncio.sleep(PURGE_S)
 
 
@@ -133,11 +149,21 @@ class Services:
     vault: Vault
     billing: Billing
     chat: Chat
+    metrics: Metrics
+    tracing: Tracing | None
     background: Background
 
     @classmethod
-    async def open(cls, settings: Settings) -> Self:
+    async def open(
+        cls, settings: Settings, *, shared: Shared | None = None, index: int = 0, tracing: Tracing | None = None
+    ) -> Self:
         """Open the database, try the master key on it, and build the services.
+
+        Args:
+            settings: the configuration.
+            shared: where several workers leave their metrics; None for one process.
+            index: which of them this is.
+            tracing: makes spans of requests and calls; None where nobody wants them.
 
         Raises:
             StartupError: one sentence that says what is wrong with the data folder, the database or a key.
@@ -153,10 +179,12 @@ class Services:
             accounts = Accounts(database, keyring.hasher("api-tokens"), audit, issuers)
             acting = Acting(database)
             exchange = Exchange(issuers, keyring.hasher("login-pkce"))
-            proofs = Proofs(database, roots, settings.server_id, settings.zkp_rates, audit)
+            proofs = Proofs(
+                database, roots, settings.server_id, settings.zkp_rates, audit, keyring.hasher("proof-records")
+            )
             verifiers = Verifiers(proofs.value_changed, proofs.provable)
             vault = Vault(database, keyring, audit, settings.vault, verifiers)
-            billing = Billing(database)
+            billing = Billing(database, usage_kept_us=settings.usage_kept_us)
             answers = StoredAnswers(
                 database,
                 keyring,
@@ -167,7 +195,12 @@ class Services:
                 is_alive=is_alive,
             )
             chat = Chat(settings.chat, vault, billing, answers)
-            background = Background(Changes(database), keyring, audit, vault, proofs, billing, answers)
+            metrics = assemble(database, billing, chat, shared, index)
+            if tracing is not None:
+                billing.observers.append(tracing.call)
+                chat.trace_headers = tracing.headers
+            changes = Changes(database)
+            background = Background(changes, keyring, audit, vault, proofs, billing, answers, metrics=metrics)
             background.changes.on_change(accounts.forget)
             background.changes.on_change(acting.forget)
             background.changes.on_change(vault.forget)
@@ -176,27 +209,31 @@ class Services:
         except BaseException:
             await database.close()
             raise
-        return cls(
-            settings, database, keyring, audit, accounts, acting, exchange, proofs, vault, billing, chat, background
-        )
+        made = (keyring, audit, accounts, acting, exchange, proofs, vault, billing, chat, metrics, tracing, background)
+        return cls(settings, database, *made)
 
     async def close(self) -> None:
         """Stop the local model, then close the database: what was begun is finished."""
+        await self.chat.once.close()
         await self.background.stop()
         await self.chat.close()
         await self.accounts.issuers.close()
         await self.database.close()
+        if self.tracing is not None:
+            await self.tracing.close()
 
-    def application(self, beside: Sequence[Endpoint] = ()) -> Guard:
+    def application(self, beside: Sequence[Endpoint] = (), *, behind_proxy: bool = False) -> Guard:
         """Return the ASGI application.
 
         Args:
             beside: endpoints that are served beside the capabilities' own.
+            behind_proxy: a proxy hands the requests on, so that not only this machine's programs reach loopback.
         """
-        operations = Operations(self._ready)
+        open_metrics = not behind_proxy and self._for_this_machine()
+        operations = Operations(self._ready, self.metrics.scrape, open_metrics=open_metrics)
         endpoints = [
             *operations.endpoints(),
-            *account_routes.endpoints(self.accounts),
+            *account_routes.endpoints(self.accounts, self._credits),
             *TrailRoutes(self.audit).endpoints(),
             *login_routes.endpoints(self.exchange),
             *vault_routes.endpoints(self.vault),
@@ -207,18 +244,34 @@ class Services:
             *key_test_routes.endpoints(self.chat.key_tests),
             *beside,
         ]
+        endpoints = with_legacy(
+            endpoints, accounts=self.accounts, vault=self.vault, chat=self.chat, credits_of=self._credits
+        )
         document = openapi.document(endpoints, server_url=self.settings.public_url)
         operations.publish(msgspec.json.encode(document))
         gc.collect()
         gc.freeze()  # what lives as long as the process is not looked at again: shorter pauses under load
         gc.set_threshold(*GC_THRESHOLDS)
-        return Guard(endpoints, self.accounts, self.acting, allowed_hosts=self.settings.allowed_hosts)
+        hosts = self.settings.allowed_hosts
+        return Guard(endpoints, self.accounts, self.acting, self.metrics.counts, self.tracing, allowed_hosts=hosts)
+
+    async def _credits(self, principal: Principal) -> int:
+        if "chat" not in principal.scopes:
+            return credits_of(None, may_chat=False)
+        found = await Budgets(self.database).of_caller(principal.tenant_id, principal.account_id, principal.token_id)
+        return credits_of(billing_routes.left_usd(found), may_chat=True)
 
     def _old_scheme(self) -> list[Endpoint]:
         if not self.settings.legacy_zkp:
             return legacy.endpoints()
         proofs = LegacyProofs(self.database, self.settings.zkp_rates, self.audit, self.vault.plain)
         return legacy_routes.endpoints(proofs, self.keyring.hasher("proof-addresses"))
+
+    def _for_this_machine(self) -> bool:
+        """Whether nothing in the configuration says that others reach the server, be it through a proxy."""
+        settings = self.settings
+        by_name = all(is_loopback(host) for host in settings.allowed_hosts)  # the public one is among them
+        return settings.loopback_only and by_name and not settings.trusted_proxies
 
     async def _ready(self) -> None:
         await self.database.check()

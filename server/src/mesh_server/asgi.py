@@ -5,8 +5,8 @@ A handler gets a `Request`, answers through the ASGI `send` it was handed, and m
 at any time before its answer has begun.
 """
 
-from collections.abc import Awaitable, Callable, Iterable, MutableMapping
-from dataclasses import dataclass
+from collections.abc import Awaitable, Callable, Iterable, Mapping, MutableMapping
+from dataclasses import dataclass, field
 from typing import Any, TypeVar
 from urllib.parse import parse_qsl
 
@@ -266,7 +266,10 @@ class Endpoint:
         errors: the codes that this endpoint adds to those every endpoint can answer.
         send_error: writes an error in the surface's own format.
         error_with: a header, and what writes errors to requests that have it: two surfaces share the path.
+        error_for: returns what writes errors to a request of somebody else's client; None for any other request.
+        moved: statuses of errors that are answered here with another one.
         listed: whether the OpenAPI document has it.
+        deprecated: served for clients of before; the OpenAPI document says so.
         error_answer: the msgspec type of that format where it is not Mesh's own.
     """
 
@@ -284,5 +287,8 @@ class Endpoint:
     errors: tuple[str, ...] = ()
     send_error: ErrorWriter = send_error
     error_with: tuple[bytes, ErrorWriter] | None = None
+    error_for: "Callable[[Request], ErrorWriter | None] | None" = None
+    moved: Mapping[int, int] = field(default_factory=dict)
     listed: bool = True
+    deprecated: bool = False
     error_answer: Any = None

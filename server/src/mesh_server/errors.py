@@ -37,6 +37,10 @@ class MeshError(Exception):
         self.retry_after = retry_after
         #: Nothing of the request was executed: another try repeats nothing.
         self.unexecuted = False
+        #: A part of the request may have been executed, whatever this failure says of its end.
+        self.executed = False
+        #: The provider itself answered that it failed.
+        self.answered = False
 
     @property
     def status(self) -> int:

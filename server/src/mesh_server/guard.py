@@ -36,6 +36,8 @@ from mesh_server.errors import (
     TokenMissing,
 )
 from mesh_server.ids import request_id
+from mesh_server.metrics.counts import Counts
+from mesh_server.tracing.spans import Tracing
 
 #: Names the account that a service acts for (docs/adr/0050).
 ACT_AS = b"mesh-act-as"
@@ -84,6 +86,8 @@ class Guard:
         endpoints: everything that is served.
         accounts: verifies credentials; None where every endpoint is public.
         acting: lets a service act for the account that `Mesh-Act-As` names; None where nobody can.
+        counts: counts the requests.
+        tracing: makes a span of each; None where nobody wants them.
         allowed_hosts: lower-case host names that a request may name; `*` allows every one.
     """
 
@@ -92,11 +96,15 @@ class Guard:
         endpoints: Sequence[Endpoint],
         accounts: Accounts | None,
         acting: Acting | None = None,
+        counts: Counts | None = None,
+        tracing: Tracing | None = None,
         *,
         allowed_hosts: frozenset[str],
     ) -> None:
         self._accounts = accounts
         self._acting = acting
+        self._counts = counts or Counts(lambda _event: None)
+        self._tracing = tracing
         self._allowed_hosts = allowed_hosts
         self._seen_hosts: set[bytes] = set()
         paths: dict[str, dict[str, Endpoint]] = {}
@@ -108,7 +116,7 @@ class Guard:
             [Route(path, _Path(path, methods)) for path, methods in paths.items()], redirect_slashes=False
         )
         # An unknown path under /v1/ answers in the format of the surface that lives there.
-        self._official = [e for e in endpoints if e.path.startswith("/v1/")]
+        self._official = [e for e in endpoints if e.path.startswith("/v1/") and not e.path.startswith("/v1/mesh/")]
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Serve one request; an exception never leaves."""
@@ -117,6 +125,35 @@ class Guard:
         started = time.perf_counter()
         request = Request(scope, receive, request_id())
         answer = Answer(send, request.request_id)
+        self._counts.running += 1
+        try:
+            if self._tracing is None:
+                endpoint, failure = await self._serve(request, answer)
+            else:
+                endpoint, failure = await self._traced(self._tracing, request, answer)
+        finally:
+            self._counts.running -= 1
+        route = endpoint.path if endpoint is not None else None  # the pattern: a path may hold the name of a key
+        seconds = time.perf_counter() - started
+        self._counts.request(scope["method"], route, answer.status, seconds)
+        _log_line(request, route, answer, failure, seconds)
+
+    async def _traced(
+        self, tracing: Tracing, request: Request, answer: Answer
+    ) -> tuple[Endpoint | None, MeshError | None]:
+        """Answer a request within a span."""
+        traced = tracing.begin(request.scope, request.request_id)
+        endpoint, failure = None, None
+        try:
+            endpoint, failure = await self._serve(request, answer)
+        finally:
+            if traced is not None:
+                route = endpoint.path if endpoint is not None else None
+                tracing.end(traced, route, answer.status, failure.code if failure is not None else None)
+        return endpoint, failure
+
+    async def _serve(self, request: Request, answer: Answer) -> tuple[Endpoint | None, MeshError | None]:
+        """Answer a request; return what served it and what it failed with, where there is any."""
         endpoint: Endpoint | None = None
         failure: MeshError | None = None
         try:
@@ -137,13 +174,12 @@ class Guard:
         if failure is not None and not answer.status:
             write_error = self._writer_for(request) if endpoint is None else _writer_of(endpoint, request)
             await write_error(answer, failure, request.request_id)
-        if telemetry.writes("warning" if answer.status >= 500 else "info"):
-            _log_line(request, endpoint, answer, failure, started)
+        return endpoint, failure
 
     def _writer_for(self, request: Request) -> ErrorWriter:
         """Return what writes errors where no endpoint was found yet: by the path's beginning, or by a header."""
         path: bytes = request.scope["raw_path"]
-        if not path.startswith(b"/v1/") or not self._official:
+        if not path.startswith(b"/v1/") or path.startswith(b"/v1/mesh/") or not self._official:
             return send_error
         near = (e for e in self._official if path.startswith(e.path.encode() + b"/"))
         header = (e for e in self._official if e.error_with is not None)
@@ -201,6 +237,9 @@ class Guard:
 
 
 def _writer_of(endpoint: Endpoint, request: Request) -> ErrorWriter:
+    theirs = endpoint.error_for(request) if endpoint.error_for is not None else None
+    if theirs is not None:
+        return theirs
     if endpoint.error_with is not None and request.header(endpoint.error_with[0]) is not None:
         return endpoint.error_with[1]
     return endpoint.send_error
@@ -217,16 +256,17 @@ async def _ignore(_message: Message) -> None:
     """Swallow the router's own not-found answer; the guard writes ours."""
 
 
-def _log_line(
-    request: Request, endpoint: Endpoint | None, answer: Answer, failure: MeshError | None, started: float
-) -> None:
-    write = _log.warning if answer.status >= 500 else _log.info
+def _log_line(request: Request, route: str | None, answer: Answer, failure: MeshError | None, seconds: float) -> None:
+    level = "warning" if answer.status >= 500 else "info"
+    if not telemetry.writes(level):
+        return
+    write = _log.warning if level == "warning" else _log.info
     write(
         "request",
         method=request.scope["method"],
-        route=endpoint.path if endpoint else None,  # the pattern: a path may hold the name of a key
+        route=route,
         status=answer.status or None,
         code=failure.code if failure else None,
-        ms=round((time.perf_counter() - started) * 1000, 1),
+        ms=round(seconds * 1000, 1),
         request_id=request.request_id,
     )

@@ -95,6 +95,8 @@ def _operation(endpoint: Endpoint, known: dict[int, Any]) -> dict[str, Any]:
         "responses": {str(endpoint.status): _answer(endpoint, known), **_errors(endpoint, known)},
         "security": [] if endpoint.access == PUBLIC else [{"bearer": []}, {"apiKey": []}],
     }
+    if endpoint.deprecated:
+        operation["deprecated"] = True
     if endpoint.body is not None:
         operation["requestBody"] = {
             "required": True,
@@ -156,7 +158,8 @@ def _errors(endpoint: Endpoint, known: dict[int, Any]) -> dict[str, Any]:
     )
     by_status: dict[int, list[str]] = {}
     for code in dict.fromkeys(codes):
-        by_status.setdefault(CODES[code].status or 500, []).append(code)
+        status = CODES[code].status or 500
+        by_status.setdefault(endpoint.moved.get(status, status), []).append(code)
     return {
         str(status): {
             "description": ", ".join(f"`{code}`" for code in sorted(names)),

@@ -1,4 +1,4 @@
-"""Endpoints for whoever runs the server: is it alive, is it ready, what does it offer."""
+"""Endpoints for whoever runs the server: is it alive, is it ready, what does it do, what does it offer."""
 
 from collections.abc import Awaitable, Callable
 
@@ -6,7 +6,10 @@ import msgspec
 
 from mesh_server import __version__
 from mesh_server.asgi import PUBLIC, Endpoint, Request, Send, send_bytes, send_error, send_json
-from mesh_server.errors import MeshError
+from mesh_server.errors import MeshError, TokenMissing
+
+#: Headers by which a proxy says that it hands a request on.
+_FORWARDED = (b"forwarded", b"x-forwarded-for", b"x-forwarded-host", b"x-real-ip", b"via")
 
 
 class Health(msgspec.Struct):
@@ -21,10 +24,20 @@ class Operations:
 
     Args:
         ready: raises a MeshError that says why requests can't be served now.
+        scrape: returns the metrics and their content type, in a format that the header `accept` names.
+        open_metrics: whoever reaches this server may read the metrics; else a token with `admin` is needed.
     """
 
-    def __init__(self, ready: Callable[[], Awaitable[None]]) -> None:
+    def __init__(
+        self,
+        ready: Callable[[], Awaitable[None]],
+        scrape: Callable[[str], Awaitable[tuple[bytes, str]]],
+        *,
+        open_metrics: bool,
+    ) -> None:
         self._ready = ready
+        self._scrape = scrape
+        self._open_metrics = open_metrics
         self._openapi = b"{}"
 
     def publish(self, openapi: bytes) -> None:
@@ -43,6 +56,14 @@ class Operations:
             await send_error(send, problem, request.request_id)
             return
         await send_json(send, Health("ready", __version__))
+
+    async def metrics(self, request: Request, send: Send) -> None:
+        """Answer what the server counts, for Prometheus."""
+        if self._open_metrics and any(request.header(name) is not None for name in _FORWARDED):
+            raise TokenMissing("This request came through a proxy: start the server with --behind-proxy.")
+        accept = (request.header(b"accept") or b"").decode("latin-1")
+        body, content_type = await self._scrape(accept)
+        await send_bytes(send, 200, body, [(b"content-type", content_type.encode("latin-1"))])
 
     async def openapi(self, _request: Request, send: Send) -> None:
         """Answer the OpenAPI document."""
@@ -67,6 +88,16 @@ class Operations:
                 access=PUBLIC,
                 answer=Health,
                 errors=("database_unavailable", "storage_read_only"),
+            ),
+            Endpoint(
+                method="GET",
+                path="/metrics",
+                handler=self.metrics,
+                summary="What does it do, in Prometheus' format?",
+                access=PUBLIC if self._open_metrics else "admin",
+                answer=str,
+                content_type="text/plain",
+                errors=("token_missing",),
             ),
             Endpoint(
                 method="GET",

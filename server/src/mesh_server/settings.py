@@ -22,12 +22,15 @@ from mesh_server.errors import StartupError
 from mesh_server.proofs.models import Rates
 from mesh_server.proofs.settings import rates
 from mesh_server.telemetry import LEVELS, LogFormat
+from mesh_server.vault.answers import HOUR_US, KEPT_US
 from mesh_server.vault.master import MasterKeySource
 from mesh_server.vault.models import DAY_US, RESTORE_WINDOW_US, VERSIONS_KEPT, Limits
 
 CONFIG_FILE = "mesh-server.toml"
 DEFAULT_PORT = 8750
 MOST_WORKERS = 256
+#: Days for which the usage of a call is kept: a year and a month to compare it with.
+USAGE_DAYS = 400
 DEFAULT_LOCAL_MODEL = "qwen2.5-coder-0.5b-instruct"
 #: In the model folder: which model is in use, as `mesh-server model use` left it.
 IN_USE_FILE = "in-use"
@@ -63,6 +66,8 @@ class ConfigFile(msgspec.Struct, forbid_unknown_fields=True, kw_only=True):
     legacy_zkp: bool | None = None
     master_key_command: str | None = None
     audit_head_file: str | None = None
+    usage_days: int | None = None
+    answers_hours: int | None = None
     versions_kept: int | None = None
     restore_days: int | None = None
     server_id: str | None = None
@@ -91,6 +96,7 @@ class Settings:
         zkp_root: as given in the environment; None where `zkp_root_file` holds it.
         legacy_zkp: whether the published clients' old scheme of proofs is answered.
         master: where the master key comes from.
+        usage_kept_us: microseconds for which the usage of a call is kept; None for ever.
         audit_head_files: where the newest audit checkpoint is kept, the best place first.
         chat: providers, routes and models of chat.
         tls: certificate and key files, None for plain HTTP.
@@ -108,6 +114,7 @@ class Settings:
     master: MasterKeySource
     audit_head_files: tuple[Path, ...]
     vault: Limits
+    usage_kept_us: int | None
     zkp_root: str | None = field(repr=False)
     zkp_root_file: Path
     zkp_rates: Rates
@@ -232,6 +239,7 @@ def load(flags: Mapping[str, object] | None = None, environment: Mapping[str, st
             versions_kept=sources.number("versions_kept", VERSIONS_KEPT, least=1, most=1_000),
             restore_window_us=sources.number("restore_days", RESTORE_WINDOW_US // DAY_US, most=3_650) * DAY_US,
         ),
+        usage_kept_us=sources.number("usage_days", USAGE_DAYS, most=36_500) * DAY_US or None,
         zkp_root=environment.get("MESH_ZKP_ROOT") or None,
         zkp_root_file=Path(sources.text("zkp_root_file") or data_dir / "zkp.root"),
         zkp_rates=rates(sources.text),
@@ -325,6 +333,7 @@ def _chat(sources: _Sources, environment: Mapping[str, str], file: ConfigFile, d
         fallbacks=read_fallbacks(file.routes, {provider.name for provider in providers} | {"local"}),
         strict_models=sources.switch("strict_models"),
         prices_file=Path(prices).absolute() if prices else None,
+        answers_kept_us=sources.number("answers_hours", KEPT_US // HOUR_US, least=1, most=8_760) * HOUR_US,
     )
 
 

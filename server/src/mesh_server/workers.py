@@ -26,8 +26,9 @@ TICK_S = 0.1
 _INTERRUPTED = 130
 _log = structlog.get_logger("mesh.workers")
 
-#: Serves until it is told to stop; gets what tells that it serves now, and the descriptor that ends with the parent.
-Worker = Callable[[Callable[[], None], int], int]
+#: Serves until it is told to stop; gets what tells that it serves now, the descriptor that ends with the parent, and
+#: which of the workers it is: one that takes a dead one's place has its number.
+Worker = Callable[[Callable[[], None], int, int], int]
 
 
 def check(number: int, *, networked: bool) -> None:
@@ -64,6 +65,7 @@ class Workers:
         self._work = work
         self._announce = announce
         self._alive: dict[int, float] = {}  # process id → when it was started
+        self._numbers: dict[int, int] = {}  # process id → which of the workers it is
         self._stopping = False
         self._interrupted = False
         self._delay = 0.0
@@ -111,10 +113,11 @@ class Workers:
         return status if status > 0 else 1  # it ended without having served, whatever it says
 
     def _start(self, tell: int | None = None, close: int | None = None) -> int:
+        number = next(n for n in range(self._number) if n not in self._numbers.values())
         pid = os.fork()
         if pid == 0:
-            _be_a_worker(self._work, self._parent_lives, (self._parent_holds, close), tell)
-        self._alive[pid] = time.monotonic()
+            _be_a_worker(self._work, self._parent_lives, number, (self._parent_holds, close), tell)
+        self._alive[pid], self._numbers[pid] = time.monotonic(), number
         _log.info("worker started", worker=pid)
         if self._stopping:  # the signal came between the fork and the line above
             _send(pid, signal.SIGTERM)
@@ -135,6 +138,7 @@ class Workers:
     def _bury(self, pid: int, status: int) -> float:
         """Note a worker's end and return the seconds until the next one may start."""
         lived = time.monotonic() - self._alive.pop(pid)
+        del self._numbers[pid]
         if self._stopping:
             _log.info("worker ended", worker=pid, status=status)
             return 0.0
@@ -143,13 +147,13 @@ class Workers:
         return self._delay
 
 
-def _be_a_worker(work: Worker, parent_lives: int, close: tuple[int | None, ...], tell: int | None) -> None:
+def _be_a_worker(work: Worker, parent_lives: int, number: int, close: tuple[int | None, ...], tell: int | None) -> None:
     """Serve in the forked process; never returns."""
     status = 1
     try:
         os.setpgid(0, 0)  # Ctrl-C on a terminal reaches the parent alone, which passes it on once
-        for number in (signal.SIGINT, signal.SIGTERM):
-            signal.signal(number, signal.SIG_DFL)
+        for name in (signal.SIGINT, signal.SIGTERM):
+            signal.signal(name, signal.SIG_DFL)
         for descriptor in close:
             if descriptor is not None:
                 os.close(descriptor)
@@ -159,7 +163,7 @@ def _be_a_worker(work: Worker, parent_lives: int, close: tuple[int | None, ...],
                 os.write(tell, b"1")
                 os.close(tell)
 
-        status = work(ready, parent_lives)
+        status = work(ready, parent_lives, number)
     except BaseException as problem:  # noqa: BLE001 - what left here would run the parent's code a second time
         _log.error("worker failed", **telemetry.describe(problem))
     finally:

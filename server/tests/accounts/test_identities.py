@@ -7,7 +7,6 @@ from datetime import UTC, datetime, timedelta
 
 import pytest
 
-from mesh_server.accounts.identities import account_of
 from mesh_server.accounts.models import EVERYDAY_SCOPES
 from mesh_server.accounts.oidc.issuers import Issuers
 from mesh_server.accounts.oidc.models import Issuer, SignedClaims
@@ -39,7 +38,7 @@ async def test_50_first_requests_at_once_make_one_account(logins, parts):
 
 REGISTER = """
 import asyncio, hashlib, sys
-from mesh_server.accounts.identities import account_of
+from mesh_server.accounts.identities import Identities
 from mesh_server.accounts.oidc.models import Issuer, SignedClaims
 from mesh_server.audit.service import Audit
 from mesh_server.db.engine import Database
@@ -47,12 +46,12 @@ from mesh_server.db.engine import Database
 async def work():
     database = await Database.open(sys.argv[1])
     hashing = lambda data: hashlib.sha256(data).digest()
-    audit = Audit(database, hashing, hashing, None)
+    known = Identities(database, Audit(database, hashing, hashing, None), hashing)
     issuer = Issuer(url="https://i.example/", client_id="c", client_secret=None, audience="a", tenant="default")
     claims = SignedClaims(issuer=issuer, issuer_id=issuer.url, subject="ann", email=None, expires_at=0)
     print("ready", flush=True)
     sys.stdin.readline()
-    made = await asyncio.gather(*(account_of(database, audit, claims) for _ in range(13)))
+    made = await asyncio.gather(*(known.account_of(claims) for _ in range(13)))
     print(*{account.account_id for account, _ in made})
     await database.close()
 
@@ -86,20 +85,20 @@ async def test_processes_that_register_at_once_make_one_account(parts, database_
 
 
 async def test_the_same_address_of_two_subjects_is_two_accounts(parts):
-    ann, _ = await account_of(parts.database, parts.audit, claims("auth0|ann", "ann@example.org"))
-    eve, _ = await account_of(parts.database, parts.audit, claims("auth0|eve", "ann@example.org"))
+    ann, _ = await parts.accounts.identities.account_of(claims("auth0|ann", "ann@example.org"))
+    eve, _ = await parts.accounts.identities.account_of(claims("auth0|eve", "ann@example.org"))
     assert ann != eve
 
 
 async def test_an_address_is_kept_and_follows_the_issuer(parts):
-    account, email = await account_of(parts.database, parts.audit, claims(email="ann@example.org"))
+    account, email = await parts.accounts.identities.account_of(claims(email="ann@example.org"))
     assert email == "ann@example.org"
-    assert await account_of(parts.database, parts.audit, claims(email=None)) == (account, "ann@example.org")
-    assert await account_of(parts.database, parts.audit, claims(email="ann@new.example")) == (
+    assert await parts.accounts.identities.account_of(claims(email=None)) == (account, "ann@example.org")
+    assert await parts.accounts.identities.account_of(claims(email="ann@new.example")) == (
         account,
         "ann@new.example",
     )
-    assert await account_of(parts.database, parts.audit, claims()) == (account, "ann@new.example")
+    assert await parts.accounts.identities.account_of(claims()) == (account, "ann@new.example")
 
 
 @pytest.mark.parametrize("value", [5, "no-address", "a@b\n", "a@" + "b" * 400])

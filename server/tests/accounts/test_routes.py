@@ -8,7 +8,7 @@ from mesh_server.accounts.models import EVERYDAY_SCOPES
 async def test_the_profile_has_both_shapes(mesh):
     body = (await mesh.call("GET", "/api/v1/auth/profile")).json
     assert body["success"] is True
-    assert body["profile"] == {name: body[name] for name in ("id", "tenant", "email")}
+    assert body["profile"] == {name: body[name] for name in ("id", "tenant", "email", "credits")}
 
 
 async def test_a_token_is_shown_once(mesh):

@@ -24,6 +24,7 @@ if TYPE_CHECKING:
         verify_key,
     )
     from mesh._stream import AsyncStream, Stream
+    from mesh.async_auto_refresh_client import AsyncAutoRefreshMeshClient
     from mesh.async_client import AsyncMeshClient
     from mesh.auto_refresh_client import AutoRefreshMeshClient
     from mesh.client import MeshClient
@@ -97,6 +98,7 @@ _HOME = {
     "MeshClient": "client",
     "AsyncMeshClient": "async_client",
     "AutoRefreshMeshClient": "auto_refresh_client",
+    "AsyncAutoRefreshMeshClient": "async_auto_refresh_client",
     "Stream": "_stream",
     "AsyncStream": "_stream",
     "Result": "results",
@@ -168,6 +170,7 @@ _HOME = {
 }
 
 __all__ = [
+    "AsyncAutoRefreshMeshClient",
     "AsyncConversation",
     "AsyncMeshClient",
     "AsyncStream",

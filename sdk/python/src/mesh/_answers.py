@@ -72,8 +72,12 @@ def seconds(retry_after: str | None) -> float | None:
         return None
 
 
-def chat_result(body: dict[str, Any], *, status: int, request_id: str | None) -> ChatResult:
+def chat_result(body: dict[str, Any], reply: Reply) -> ChatResult:
     """Return the result of a whole answer of Mesh chat.
+
+    Args:
+        body: of the reply.
+        reply: that it came with.
 
     Raises:
         MeshError: `answer_invalid`, if it is none.
@@ -93,11 +97,17 @@ def chat_result(body: dict[str, Any], *, status: int, request_id: str | None) ->
             warnings=body.get("warnings") or [],
             id=body.get("id"),
             budget_left_usd=amount(body.get("budget_left_usd")),
-            request_id=body.get("request_id") or request_id,
+            replayed=replayed(reply),
+            request_id=body.get("request_id") or reply.headers.get("x-request-id"),
             raw=body,
         )
     except (KeyError, IndexError, TypeError, AttributeError):
-        raise invalid(Reply(status, {"x-request-id": request_id or ""}), "something that is no chat") from None
+        raise invalid(reply, "something that is no chat") from None
+
+
+def replayed(reply: Reply) -> bool:
+    """Return whether a reply is the one that was kept of an earlier request with the same `Idempotency-Key`."""
+    return reply.headers.get("idempotency-replayed") == "true"
 
 
 def original(body: dict[str, Any]) -> dict[str, Any]:

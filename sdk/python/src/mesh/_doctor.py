@@ -1,6 +1,7 @@
-"""What a client needs to be of use: the server, the login, models and keys; as plans that change nothing."""
+"""What a client needs to be of use: server, login, models, keys and a budget; as plans that change nothing."""
 
-from mesh import _answers, _requests
+from mesh import _answers, _billing, _requests
+from mesh._display import dollars
 from mesh._operations import get_models
 from mesh._plan import Plan, attempt, do
 from mesh._send import Ready, send
@@ -28,7 +29,7 @@ def all_of(ready: Ready, *, logged_in: bool) -> Plan[list[Check]]:
     who = yield from _login(ready)
     if who.verdict == "bad":
         return [server, who]
-    return [server, who, (yield from _models(ready)), (yield from _keys(ready))]
+    return [server, who, (yield from _models(ready)), (yield from _keys(ready)), (yield from _budget(ready))]
 
 
 def _server(url: str) -> Plan[Check]:
@@ -73,3 +74,19 @@ def _keys(ready: Ready) -> Plan[Check]:
     except MeshError as problem:
         return Check("Vault", "note", problem.message, next(iter(problem.troubleshooting), ""))
     return Check("Vault", "good", f"{len(found)}{' or more' if more else ''} keys of yours.")
+
+
+def _budget(ready: Ready) -> Plan[Check]:
+    try:
+        found = _billing.budget((yield from send(ready, _requests.read("/budget"), None)))
+    except MeshError as problem:
+        return Check("Budget", "note", problem.message, next(iter(problem.troubleshooting), ""))
+    spent = [limit for limit in found.budgets if limit.get("hard") and limit.get("left", 1) <= 0]
+    if spent:
+        who = " ".join(str(part) for part in (spent[0].get("scope"), spent[0].get("subject")) if part)
+        text = f"A hard limit is used up ({who}, {spent[0].get('unit')}): calls that it is for are refused."
+        return Check("Budget", "bad", text, "See when it resets: `mesh budget`. Its maker can raise it.")
+    if found.left_usd is not None:
+        return Check("Budget", "good", f"{dollars(found.left_usd)} left.")
+    limits = "No limit is used up." if found.budgets else "Nothing limits what you spend."
+    return Check("Budget", "good", limits)

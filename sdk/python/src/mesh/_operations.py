@@ -62,7 +62,7 @@ def chat(
     body = _answers.read(reply)
     if original:
         return _answers.original(body)
-    return _answers.chat_result(body, status=reply.status, request_id=reply.headers.get("x-request-id"))
+    return _answers.chat_result(body, reply)
 
 
 def open_stream(

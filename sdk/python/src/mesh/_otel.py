@@ -63,6 +63,7 @@ class Span:
             return
         if answer is not None and span.is_recording():
             usage = answer.get("usage") or {}
+            usage = usage if usage.get("total_tokens") else {}  # a stream that was left: nobody told
             reason = answer.get("finish_reason")
             told = {
                 "gen_ai.provider.name": answer.get("provider"),

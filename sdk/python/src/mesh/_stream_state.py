@@ -67,6 +67,7 @@ class State:
         self._reader = EventReader()
         self._status = reply.status if reply else None
         self._request_id = reply.headers.get("x-request-id") if reply else None
+        self._replayed = reply is not None and _answers.replayed(reply)
         self._content: list[str] = []
         self._thinking: list[str] = []
         self._tools: dict[int, dict[str, Any]] = {}
@@ -238,6 +239,7 @@ class State:
             warnings=known.get("warnings") or [],
             id=self._first.get("id"),
             budget_left_usd=_answers.amount(self._told.get("budget_left_usd")),
+            replayed=self._replayed,
             request_id=known.get("request_id") or self._request_id,
             raw={**known, "object": "chat.completion", "choices": [choice]},
         )

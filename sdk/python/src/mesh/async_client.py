@@ -42,6 +42,8 @@ class AsyncMeshClient(AsyncHelpers, AsyncProofMethods, AsyncHistoryMethods):
         auto_refresh: renew a stored login before it ends, and once when the server refuses it; default: AUTO_REFRESH,
             then true. A token that was given is never renewed.
         strict_models: fail where a model is retired, rather than let its successor answer.
+        cache: keep the values that `get_key` reads, encrypted, on this machine for at most seven days; where the server
+            can't be reached, `get_key` returns such a value as `StaleText` or `StaleBytes`, and a warning is logged.
         verify: a PEM file with certificates to trust beside the system's; False, with `allow_insecure`, checks none.
         transport: what sends requests; for tests and for other HTTP libraries.
 

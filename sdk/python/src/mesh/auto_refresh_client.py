@@ -7,7 +7,7 @@ from typing import Any, TypeVar
 
 from mesh import _debug
 from mesh._plan import Plan, drive
-from mesh._send import Ready
+from mesh._send import Found, Ready
 from mesh._transport import HTTPTransport, SyncTransport
 from mesh.auth.order import REFRESH_MARGIN_S, Credentials
 from mesh.client import MeshClient
@@ -47,32 +47,43 @@ class AutoRefreshMeshClient(MeshClient):
         refresh_margin: float = REFRESH_MARGIN_S,
         **named: Any,
     ) -> None:
-        if not 0 <= refresh_margin < float("inf"):
-            raise ValueError("refresh_margin must be a number of seconds, not negative")
+        check_margin(refresh_margin)
         super().__init__(server_url, auth_token, auto_refresh=auto_refresh, **named)
-        self._stop = threading.Event()
-        self._thread: threading.Thread | None = None
-        self._process = os.getpid()
-        self._starting = threading.Lock()
-        if isinstance(self._found, Ready):
-            self._found.credentials.margin = float(refresh_margin)
-            self._found.credentials.share = 0.5
+        self._renewer = Renewer(self._found, refresh_margin)
 
     def close(self) -> None:
         """Close the connections and end the background thread; closing twice is fine."""
-        self._stop.set()
-        thread = self._thread if self._process == os.getpid() else None
-        if thread is not None and thread is not threading.current_thread():
-            thread.join(_JOIN_S)  # a renewal on its way is stored before the program goes on
+        self._renewer.stop()
         super().close()
 
     def _run(self, plan: Plan[T]) -> T:
         """Do what the plan asks for; the first one starts the thread."""
-        if self._thread is None or self._process != os.getpid():
-            self._start()
+        self._renewer.start(self)
         return super()._run(plan)
 
-    def _start(self) -> None:
+
+class Renewer:
+    """The thread that renews the login of one client.
+
+    Args:
+        found: whose login.
+        margin: seconds before its end that the login is renewed.
+    """
+
+    def __init__(self, found: Found, margin: float) -> None:
+        self._found = found
+        self._stop = threading.Event()
+        self._thread: threading.Thread | None = None
+        self._process = os.getpid()
+        self._starting = threading.Lock()
+        if isinstance(found, Ready):
+            found.credentials.margin = float(margin)
+            found.credentials.share = 0.5
+
+    def start(self, client: object) -> None:
+        """Start the thread where there is none in this process; it ends with the client at the latest."""
+        if self._thread is not None and self._process == os.getpid():
+            return
         if self._process != os.getpid():  # the parent's thread and lock are not here
             self._thread, self._process = None, os.getpid()
             self._starting, self._stop = threading.Lock(), threading.Event()
@@ -81,13 +92,29 @@ class AutoRefreshMeshClient(MeshClient):
             return
         with self._starting:
             if self._thread is None and not self._stop.is_set():
-                weakref.finalize(
-                    self, self._stop.set
-                )  # the thread knows nothing of the client, which can so be collected
+                # The thread knows nothing of the client, which can so be collected.
+                weakref.finalize(client, self._stop.set)
                 self._thread = threading.Thread(
                     target=_serve, args=(found.credentials, self._stop), name="mesh-refresh", daemon=True
                 )
                 self._thread.start()
+
+    def stop(self) -> None:
+        """End the thread; a renewal on its way is stored before the program goes on."""
+        self._stop.set()
+        thread = self._thread if self._process == os.getpid() else None
+        if thread is not None and thread is not threading.current_thread():
+            thread.join(_JOIN_S)
+
+
+def check_margin(refresh_margin: float) -> None:
+    """Refuse a margin that is none.
+
+    Raises:
+        ValueError: if it is no number of seconds, or negative.
+    """
+    if not 0 <= refresh_margin < float("inf"):
+        raise ValueError("refresh_margin must be a number of seconds, not negative")
 
 
 def _serve(credentials: Credentials, stop: threading.Event) -> None:

@@ -92,6 +92,7 @@ class ChatResult(Result):
         warnings: what was done otherwise than asked, one sentence each.
         id: the provider's.
         budget_left_usd: what the tightest hard budget in US dollars leaves; None where there is none.
+        replayed: it is the answer of an earlier call with the same `Idempotency-Key`; nothing was spent again.
         tool_results: what came of the tools that were run; only of a call that had some to run.
         messages: all that was said in its rounds but for the answer itself; only of such a call.
         raw: the whole answer of the server.
@@ -107,6 +108,7 @@ class ChatResult(Result):
     warnings: list[str]
     id: str | None
     budget_left_usd: float | None
+    replayed: bool
     tool_results: "list[ToolResult]"
     messages: list[dict[str, Any]]
     raw: dict[str, Any]

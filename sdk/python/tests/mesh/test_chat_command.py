@@ -100,7 +100,15 @@ def test_wrong_uses_ask_nobody(call, fake, arguments, stdin):
 
 @pytest.mark.parametrize(
     ("code", "status"),
-    [("model_not_found", 1), ("token_invalid", 3), ("provider_unavailable", 5), ("key_not_found", 4)],
+    [
+        ("model_not_found", 1),
+        ("budget_exceeded", 1),
+        ("quota_exceeded", 1),
+        ("outcome_unknown", 1),
+        ("token_invalid", 3),
+        ("provider_unavailable", 5),
+        ("key_not_found", 4),
+    ],
 )
 def test_a_failure_is_told_with_its_status(call, fake, code, status):
     for _ in range(3):
@@ -108,6 +116,13 @@ def test_a_failure_is_told_with_its_status(call, fake, code, status):
     found = call("chat", "hi")
     assert found[:2] == (status, "")
     assert "It is so." in found[2]
+
+
+def test_a_person_is_told_what_a_budget_leaves(call, fake):
+    fake.budget(5.0, used=0.8)
+    fake.answer("Yes.", cost_usd=0.2)
+    assert "· $0.20 · $4.00 left" in call("chat", "--plain", "hi", typed=[])[2]
+    assert "left" not in call("chat", "hi")[2], "not in a pipe"
 
 
 def test_an_answer_that_breaks_off_is_shown_and_is_a_failure(call, fake):

@@ -65,6 +65,9 @@ def test_commands_are_offered(name):
         (("mesh", "usage", "--by", "day,"), ["day,provider", "day,model", "day,key", "day,surface", "day,outcome"]),
         (("mesh-auth", "login", "--head"), ["--headless"]),
         (("mesh-auth", "--vers"), ["--version"]),
+        (("mesh-auth", "--head"), ["--headless"]),
+        (("mesh-auth", "--help"), ["--help"]),
+        (("mesh-auth", "status", "--head"), []),
     ],
 )
 def test_what_can_follow_is_offered(words, expected):
@@ -94,7 +97,8 @@ def test_zsh_and_fish_show_what_a_command_does(shell, form):
 
 def test_a_question_of_the_shell_imports_no_command_and_needs_no_server():
     code = "import sys; from mesh.cli.mesh import mesh\ntry:\n    mesh.main([], prog_name='mesh')\n"
-    code += "finally:\n    print(sorted({'mesh.client', 'mesh.cli.keys', 'mesh.cli.chat', 'rich.table'} & sys.modules.keys()))"
+    heavy = {"mesh.client", "mesh.cli.keys", "mesh.cli.chat", "rich.table"}
+    code += f"finally:\n    print(sorted({heavy!r} & sys.modules.keys()))"
     environment = {"_MESH_COMPLETE": "bash_complete", "COMP_WORDS": "mesh ", "COMP_CWORD": "1"}
     done = subprocess.run(
         [sys.executable, "-c", code], env=os.environ | environment, capture_output=True, text=True, timeout=60

@@ -148,6 +148,7 @@ def served(server, monkeypatch):
         "/api/v1/auth/profile": (200, {"success": True, "id": "01a2", "tenant": "default", "email": None}),
         "/api/v1/models": (200, {"success": True, "models": {"local": ["tiny"]}}),
         "/api/v1/keys": (200, {"success": True, "keys": [{"name": "a"}], "next_cursor": None}),
+        "/api/v1/budget": (200, {"success": True, "left_usd": None, "budgets": []}),
     }
 
     def script(exchange):
@@ -166,7 +167,7 @@ def verdicts(call):
 def test_all_is_well_and_the_account_is_told(call, served):
     status, found = verdicts(call)
     assert status == 0
-    assert {found[name]["verdict"] for name in ("Server", "Login", "Models", "Vault")} == {"good"}
+    assert {found[name]["verdict"] for name in ("Server", "Login", "Models", "Vault", "Budget")} == {"good"}
     assert "01a2" in found["Login"]["text"]
     assert call("doctor")[0] == 0
 
@@ -193,12 +194,37 @@ def test_what_stops_everything_is_bad_and_nothing_more_is_asked(call, served, pa
         ("/api/v1/models", (403, "scope_missing"), "Models"),
         ("/api/v1/models", (200, {"models": {}}), "Models"),
         ("/api/v1/keys", (403, "scope_missing"), "Vault"),
+        ("/api/v1/budget", (403, "scope_missing"), "Budget"),
+        ("/api/v1/budget", (404, {}), "Budget"),
+        ("/api/v1/budget", (200, {"budgets": None}), "Budget"),
     ],
 )
 def test_what_a_token_may_not_is_a_note(call, served, path, answer, name):
     served[path] = answer
     status, found = verdicts(call)
     assert (status, found[name]["verdict"]) == (0, "note")
+
+
+LIMIT = {"scope": "key", "subject": "openai_key", "unit": "usd", "hard": True, "left": 0.0}
+
+
+@pytest.mark.parametrize(
+    ("left_usd", "limits", "status", "word"),
+    [
+        (4.2, [LIMIT | {"left": 4.2}], 0, "$4.20 left"),
+        (None, [LIMIT | {"hard": False}], 0, "No limit is used up"),
+        (0, [LIMIT], 1, "key openai_key, usd"),
+        (4.2, [LIMIT | {"left": 4.2}, LIMIT | {"unit": "requests", "left": 0}], 1, "requests"),
+        (None, [{}], 0, "No limit"),
+        (None, [], 0, "Nothing limits"),
+    ],
+)
+def test_a_hard_limit_that_is_used_up_is_bad(call, served, left_usd, limits, status, word):
+    served["/api/v1/budget"] = (200, {"success": True, "left_usd": left_usd, "budgets": limits})
+    found = verdicts(call)
+    assert found[0] == status
+    assert word in found[1]["Budget"]["text"]
+    assert not status or "mesh budget" in found[1]["Budget"]["step"]
 
 
 def test_without_a_login_none_is_begun(call, served, server, monkeypatch):

@@ -92,6 +92,7 @@ def test_the_arguments_of_a_method_are_those_that_are_documented(method):
     ("sync", "twin"),
     [
         (mesh.MeshClient, mesh.AsyncMeshClient),
+        (mesh.AutoRefreshMeshClient, mesh.AsyncAutoRefreshMeshClient),
         (mesh.Stream, mesh.AsyncStream),
         (mesh.Conversation, mesh.AsyncConversation),
     ],

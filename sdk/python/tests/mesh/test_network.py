@@ -4,6 +4,7 @@ import asyncio
 import datetime as dt
 import socket
 import ssl
+import struct
 import threading
 
 import httpx2
@@ -84,6 +85,50 @@ def test_a_name_without_an_address_says_so(make):
     answer = make("https://no-such-host.invalid", max_retries=0).chat("hi")
     assert answer.code == "host_not_found"
     assert "no-such-host.invalid" in answer.error
+
+
+@pytest.fixture
+def cuts_off():
+    """Return the address of a server that takes the beginning of a request and then resets, and what it took."""
+    listening = socket.create_server(("127.0.0.1", 0))
+    taken = []
+
+    def serve():
+        while True:
+            try:
+                connection, _ = listening.accept()
+            except OSError:
+                return
+            taken.append(connection.recv(4096))
+            connection.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
+            connection.close()
+
+    thread = threading.Thread(target=serve, daemon=True)
+    thread.start()
+    yield f"http://127.0.0.1:{listening.getsockname()[1]}", taken
+    listening.shutdown(socket.SHUT_RDWR)
+    listening.close()
+    thread.join(5)
+
+
+@pytest.mark.parametrize("stream", [False, True])
+def test_a_reset_in_the_middle_of_a_post_is_told_and_nothing_is_sent_twice(make, cuts_off, stream):
+    url, taken = cuts_off
+    answer = make(url, max_retries=3).chat("x" * 16_000_000, stream=stream)
+    if stream:
+        answer = answer.response
+    assert (answer.success, answer.code) == (False, "connection_failed")
+    assert any("firewalls" in step for step in answer.troubleshooting)
+    assert len(taken) == 1
+    assert "xxx" not in answer.error
+
+
+@pytest.mark.parametrize("method", ["get_usage", "get_budget"])
+@pytest.mark.parametrize("fault", [name for name in FAULTS if "without" not in name])
+def test_so_are_those_of_a_read(make, server, fault, method):
+    script, code, _ = FAULTS[fault]
+    server.script(script)
+    assert getattr(make(timeout=0.7, max_retries=0), method)().code == code
 
 
 # --- TLS ---

@@ -77,6 +77,7 @@ def test_a_stream_that_breaks_or_is_left_ends_its_span(spans, fake):
     broken, left = spans.get_finished_spans()
     assert told(broken)["error.type"] == "stream_truncated"
     assert left.status.is_ok
+    assert "gen_ai.usage.input_tokens" not in told(left), "what nobody told is not nothing"
 
 
 async def test_asynchronous_calls_are_spans_too(spans, fake):

@@ -324,3 +324,16 @@ def test_a_stream_tells_it_at_its_end(client, server):
     stream = client.chat("hi", stream=True)
     client.pieces(stream)
     assert stream.response.budget_left_usd == 1.5
+
+
+def test_an_answer_that_was_kept_says_so(client, server):
+    from .server import LAST, chunk, completion
+
+    server.script(gives(completion()), lambda exchange: exchange.answer(200, completion(), idempotency_replayed="true"))
+    first, again = (client.chat("hi", idempotency_key="mine") for _ in range(2))
+    assert (first.replayed, again.replayed) == (False, True)
+    assert [exchange.headers["idempotency-key"] for exchange in server.asked] == ["mine", "mine"]
+    server.script(lambda exchange: exchange.stream(chunk("a"), LAST, idempotency_replayed="true"))
+    stream = client.chat("hi", stream=True, idempotency_key="mine")
+    client.pieces(stream)
+    assert stream.response.replayed is True

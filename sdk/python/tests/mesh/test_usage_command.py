@@ -4,10 +4,12 @@ import csv
 import json
 import re
 import sys
-from datetime import UTC, datetime, timedelta
+from datetime import UTC, date, datetime, timedelta
 from urllib.parse import parse_qs, urlsplit
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from mesh.cli import _plot
 from mesh.cli._run import run
@@ -254,7 +256,29 @@ def test_a_terminal_without_room_has_no_bars():
 def test_days_share_a_bar_where_there_are_too_many():
     lines = plot(*range(1, 29), width=32)
     assert lines[0].startswith("55 ")
-    assert lines[-1].endswith("(2 days a bar)")
+    assert plot(*range(1, 29), width=43)[-1].endswith("(2 days a bar)")
+    assert plot(*range(1, 200), width=80)[-1].endswith("(4 days a bar)")
+
+
+def test_a_narrow_terminal_has_less_below_the_bars():
+    assert plot(*range(1, 29), width=45)[-1] == "   2026-11-01        2026-11-28"
+    assert plot(*range(1, 29), width=32)[-1] == "   2026-11-01 to 2026-11-28"
+
+
+@given(
+    amounts=st.lists(st.floats(0, 1e6, allow_nan=False), max_size=500),
+    width=st.integers(0, 300),
+    height=st.integers(1, 9),
+    blocks=st.booleans(),
+)
+def test_whatever_it_shows_fits_and_the_highest_bar_is_full(amounts, width, height, blocks):
+    days = [(f"{date(2024, 1, 1) + timedelta(days=at)}", amount) for at, amount in enumerate(amounts)]
+    lines = _plot.bars(days, "{:.3g}".format, width=width, height=height, blocks=blocks)
+    assert len(lines) in {0, height + 1}
+    assert all(len(line) <= width for line in lines)
+    if lines:
+        assert ("█" if blocks else "#") in lines[0]
+        assert lines[-1].strip().startswith("2024-01-01")
 
 
 def test_one_day_has_one_name():

@@ -194,7 +194,7 @@ def _everywhere(method: str, name: str, handler: Handler, summary: str, **more: 
             path=f"{prefix}/{name}",
             handler=handler,
             summary=summary,
-            listed=prefix == PREFIXES[0],
+            deprecated=prefix != PREFIXES[0],
             **more,
         )
         for prefix in PREFIXES

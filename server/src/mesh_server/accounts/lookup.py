@@ -10,7 +10,7 @@ from mesh_server.db.scope import Tenant
 _USER = select(users.c.id).where(
     users.c.tenant_id == bindparam("tenant_"), or_(users.c.id == bindparam("user_"), users.c.name == bindparam("user_"))
 )
-_TOKEN = select(api_tokens.c.id).where(
+_TOKEN = select(api_tokens.c.name).where(
     api_tokens.c.tenant_id == bindparam("tenant_"), api_tokens.c.id == bindparam("id_")
 )
 
@@ -32,3 +32,9 @@ async def has_token(database: Database, tenant_id: str, token_id: str) -> bool:
         return await tx.one(_TOKEN, tenant_=tenant_id, id_=token_id) is not None
 
     return await database.read(look, Tenant(tenant_id))
+
+
+async def token_name(tx: Transaction, tenant_id: str, token_id: str) -> str | None:
+    """Return the name of an API token; None where there is no such token."""
+    row = await tx.one(_TOKEN, tenant_=tenant_id, id_=token_id)
+    return None if row is None else row[0]

@@ -29,6 +29,7 @@ users = Table(
     Column("name", String(256)),
     Column("email", String(320)),
     Column("created_at", Integer, nullable=False),
+    Column("mac", LargeBinary),
 )
 
 identities = Table(
@@ -39,6 +40,7 @@ identities = Table(
     Column("subject", String(255), primary_key=True),
     Column("user_id", String(36), nullable=False),
     Column("created_at", Integer, nullable=False),
+    Column("mac", LargeBinary),
 )
 
 api_tokens = Table(

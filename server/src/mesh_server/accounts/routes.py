@@ -1,12 +1,13 @@
 """HTTP endpoints of accounts: the caller's profile and API tokens."""
 
+from collections.abc import Awaitable, Callable
 from datetime import datetime
 from typing import Annotated, Any, Literal
 
 import msgspec
 
 from mesh_server.accounts.login_routes import PREFIXES
-from mesh_server.accounts.models import TokenRecord
+from mesh_server.accounts.models import Principal, TokenRecord
 from mesh_server.accounts.service import Accounts
 from mesh_server.asgi import ANY, Endpoint, Request, Send, send_json
 from mesh_server.ids import microseconds, moment
@@ -16,11 +17,12 @@ Moment = Annotated[datetime, msgspec.Meta(tz=True)]
 
 
 class ProfileContent(msgspec.Struct):
-    """The account that the credential belongs to."""
+    """The account that the credential belongs to; `credits` are the US cents that its budgets leave."""
 
     id: str
     tenant: str
     email: str | None
+    credits: int
 
 
 class Profile(ProfileContent):
@@ -70,6 +72,9 @@ class Done(msgspec.Struct):
     success: bool = True
 
 
+#: Returns what a caller may still spend, as the profile tells it.
+Credits = Callable[[Principal], Awaitable[int]]
+
 _NO_STORE = (b"cache-control", b"no-store")
 _new_token = msgspec.json.Decoder(NewToken)
 
@@ -77,14 +82,15 @@ _new_token = msgspec.json.Decoder(NewToken)
 class AccountRoutes:
     """Handlers of the account endpoints."""
 
-    def __init__(self, accounts: Accounts) -> None:
+    def __init__(self, accounts: Accounts, credits_of: Credits) -> None:
         self._accounts = accounts
+        self._credits_of = credits_of
 
     async def profile(self, request: Request, send: Send) -> None:
         """Answer who is calling."""
         who = request.principal
-        content = ProfileContent(who.account_id, who.tenant_id, who.email)
-        await send_json(send, Profile(content.id, content.tenant, content.email, content))
+        content = ProfileContent(who.account_id, who.tenant_id, who.email, await self._credits_of(who))
+        await send_json(send, Profile(content.id, content.tenant, content.email, content.credits, content))
 
     async def list_tokens(self, request: Request, send: Send) -> None:
         """Answer the caller's tokens, without their text."""
@@ -119,7 +125,7 @@ class AccountRoutes:
                     summary="Who is calling; a login's account is made on first sight",
                     access=ANY,
                     answer=Profile,
-                    listed=prefix == PREFIXES[0],
+                    deprecated=prefix != PREFIXES[0],
                 )
                 for prefix in PREFIXES
             ),
@@ -153,9 +159,9 @@ class AccountRoutes:
         ]
 
 
-def endpoints(accounts: Accounts) -> list[Endpoint]:
+def endpoints(accounts: Accounts, credits_of: Credits) -> list[Endpoint]:
     """Return what this capability serves."""
-    return AccountRoutes(accounts).endpoints()
+    return AccountRoutes(accounts, credits_of).endpoints()
 
 
 def _shown(record: TokenRecord) -> dict[str, Any]:

@@ -12,7 +12,7 @@ from sqlalchemy import bindparam, insert, or_, select, update
 from mesh_protocol.wire import API_TOKEN_PREFIX
 from mesh_server.accounts import tokens
 from mesh_server.accounts.credentials import credential, shape_problem
-from mesh_server.accounts.identities import account_of
+from mesh_server.accounts.identities import Identities
 from mesh_server.accounts.models import (
     EVERYDAY_SCOPES,
     SCOPES,
@@ -90,9 +90,6 @@ _ANY_LIVE = select(api_tokens.c.id).where(_LIVE).limit(1)
 _TENANT = select(tenants.c.tenant_id).where(tenants.c.tenant_id == bindparam("tenant_"))
 _ADD_TENANT = insert(tenants).values(tenant_id=bindparam("tenant_"), created_at=bindparam("now_"))
 _USER = select(users.c.id).where(users.c.tenant_id == bindparam("tenant_"), users.c.name == bindparam("name_"))
-_ADD_USER = insert(users).values(
-    tenant_id=bindparam("tenant_"), id=bindparam("id_"), name=bindparam("name_"), created_at=bindparam("now_")
-)
 
 
 class Accounts:
@@ -116,6 +113,7 @@ class Accounts:
         self._database = database
         self._audit = audit
         self._hash = hash_token
+        self.identities = Identities(database, audit, hash_token)
         self.issuers = issuers or Issuers()
         self._warm: dict[bytes, Principal] = {}
         self._warm_key = os.urandom(32)
@@ -156,7 +154,7 @@ class Accounts:
     async def _log_in(self, token: str, place: bytes) -> Principal:
         asked = self._forgotten
         claims = await self.issuers.verify(token)
-        account, email = await account_of(self._database, self._audit, claims)
+        account, email = await self.identities.account_of(claims)
         scopes = EVERYDAY_SCOPES | {"admin"} if claims.subject in claims.issuer.admins else EVERYDAY_SCOPES
         principal = Principal(account.tenant_id, account.account_id, None, scopes, email, claims.expires_at)
         self._keep(asked, place, principal)
@@ -358,7 +356,7 @@ class Accounts:
             if await tx.one(_TENANT, tenant_=tenant_id) is None:
                 await tx.execute(_ADD_TENANT, tenant_=tenant_id, now_=now)
             made = Account(tenant_id, uuid7())
-            await tx.execute(_ADD_USER, tenant_=tenant_id, id_=made.account_id, name_=name, now_=now)
+            await self.identities.add_user(tx, made, name=name, email=None)
             await self._audit.record(tx, Operator(tenant_id, made.account_id), "account.created", made.account_id)
             return made
 

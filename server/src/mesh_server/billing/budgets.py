@@ -2,6 +2,7 @@
 
 from dataclasses import replace
 
+from mesh_server.accounts.lookup import token_name
 from mesh_server.billing import statements as sql
 from mesh_server.billing.models import Budget, BudgetScope, Period, Standing, Unit
 from mesh_server.billing.periods import bounds
@@ -121,4 +122,7 @@ async def _standing(tx: Transaction, budget: Budget) -> Standing:
     taken, folded = period if period is not None else (0, 0)
     used = int(folded) + int((running[0] if running is not None else 0) or 0)
     held = max(int(taken) - used, 0) if budget.hard else 0
-    return Standing(budget=budget, used=used, held=held, starts_at=starts_at, ends_at=ends_at)
+    subject = budget.key_name or None
+    if budget.scope == "token":
+        subject = await token_name(tx, budget.tenant_id, budget.subject_id)
+    return Standing(budget=budget, used=used, held=held, starts_at=starts_at, ends_at=ends_at, subject=subject)

@@ -101,7 +101,8 @@ class UsageEvent(msgspec.Struct, frozen=True, kw_only=True):
     Attributes:
         tenant_id, account_id, token_id: whose call it was, and with which API token; None for a login.
         at: when it began.
-        surface: the wire format that was spoken: `mesh`, `openai_chat`, `openai_responses`, `anthropic`, `embeddings`.
+        surface: the wire format that was spoken: `mesh`, `openai_chat`, `openai_responses`, `anthropic`, `embeddings`,
+            `legacy`.
         provider: who answered, or was asked last.
         model_asked: as the caller named it; empty where the choice was left to the server.
         model: what answered, by the provider's own word where it gave one.
@@ -117,7 +118,8 @@ class UsageEvent(msgspec.Struct, frozen=True, kw_only=True):
         first_us: to the first piece of a stream; None for a whole answer.
         estimated: the provider gave no figure: tokens and cost are Mesh's estimate.
         error_code: of the failure that ended it.
-        budget_id: of a budget, where this is what a dead process left unsettled of it; else None.
+        budget_id: of a budget, where this is what a dead process left unsettled of it; else None. Then `cost_nano` has
+            the amount of one of money, and `input` that of calls or tokens.
     """
 
     tenant_id: str
@@ -179,6 +181,7 @@ class Standing:
         used: spent, what dead processes left unsettled included.
         held: taken by running processes for calls under way or to come.
         starts_at, ends_at: of the period; `ends_at` is None for one that never ends.
+        subject: the name of the key or the API token, where it is one's.
     """
 
     budget: Budget
@@ -186,6 +189,7 @@ class Standing:
     held: int
     starts_at: int
     ends_at: int | None
+    subject: str | None = None
 
     @property
     def left(self) -> int:

@@ -6,6 +6,7 @@ import structlog
 
 from mesh_server.billing import statements as sql
 from mesh_server.billing.models import UsageEvent, usage_events
+from mesh_server.billing.periods import bounds
 from mesh_server.db.engine import Database
 from mesh_server.db.schema import Row, Transaction
 from mesh_server.db.scope import ServerWork
@@ -55,22 +56,25 @@ async def _fold(tx: Transaction, holder: str, row: Row) -> None:
     await tx.execute(sql.FOLD, **place, more_=max(spent - taken, 0), spent_=spent + lost)
     await tx.execute(sql.DROP_RESERVATION, **place, holder_=holder)
     budget = await tx.one(sql.BUDGET_BY_ID, tenant_=tenant_id, id_=budget_id)
-    if not lost or budget is None or budget[5] != "usd":
+    if not lost or budget is None:
         return
-    scope, subject_id, key_name = budget[2:5]
+    scope, subject_id, key_name, unit, period = budget[2:7]
+    ends_at = bounds(period, starts_at)[1]
+    at = max(now_us(), starts_at)
     event = UsageEvent(
         tenant_id=tenant_id,
         id=lost_id(budget_id, starts_at, holder),
         account_id=subject_id if scope in {"account", "key"} else "",
         token_id=subject_id if scope == "token" else None,
-        at=max(now_us(), starts_at),
+        at=at if ends_at is None else min(at, ends_at - 1),
         surface="",
         provider="",
         model_asked="",
         model="",
         key_owner=subject_id if scope == "key" else None,
         key_name=key_name or None,
-        cost_nano=lost,
+        cost_nano=lost if unit == "usd" else 0,
+        input=0 if unit == "usd" else lost,
         outcome="lost",
         estimated=True,
         budget_id=budget_id,

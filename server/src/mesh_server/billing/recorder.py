@@ -82,6 +82,7 @@ class Recorder:
     def start(self) -> None:
         """Begin to write."""
         if self._task is None:
+            self._stopping = False
             self._task = asyncio.create_task(self._write_forever())
 
     async def stop(self) -> None:
@@ -154,7 +155,6 @@ class Recorder:
                 await self._one_by_one(batch, problem)
                 return
             break
-        self._lease.held()
         if failed:
             _log.info("usage is written again")
         _finish(batch, used)
@@ -163,7 +163,7 @@ class Recorder:
         """Find the one that can't be written, a defect, and let the others not suffer from it."""
         if len(batch) == 1:
             event = batch[0].event
-            _log.error("a call's usage can't be written", event=event.id, problem=type(problem).__name__)
+            _log.error("a call's usage can't be written", usage=event.id, problem=type(problem).__name__)
             written = batch[0].written
             if written is not None and not written.done():
                 written.set_exception(problem)
@@ -205,15 +205,17 @@ class Recorder:
         """
         await period_of(tx, slice_)
         if not slice_.budget.hard:
+            if slice_.holder != self._lease.current():
+                await tx.execute(sql.FOLD, **slice_.place, more_=amount, spent_=amount)
+                return
             await self._lease.hold(tx)
             place = {f"{name[:-1]}_id_": slice_.place[name] for name in ("tenant_", "budget_")}
             place |= {"starts_at_": slice_.starts_at, "holder_": slice_.holder}
             await tx.execute(sql.ADD_RESERVATION, **place, taken_=0, spent_=amount)
             return
         event = lost_id(slice_.budget.id, slice_.starts_at, slice_.holder)
-        if slice_.budget.unit != "usd" or await tx.execute(
-            sql.FOUND_AGAIN, tenant_=slice_.budget.tenant_id, id_=event, cost_=amount
-        ):
+        found = sql.FOUND_AGAIN[slice_.budget.unit]
+        if await tx.execute(found, tenant_=slice_.budget.tenant_id, id_=event, amount_=amount):
             return
         await tx.execute(sql.FOLD, **slice_.place, more_=amount, spent_=amount)
 

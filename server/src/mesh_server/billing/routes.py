@@ -239,9 +239,10 @@ def counted(counters: Counters) -> dict[str, Any]:
 def _moment(name: str, text: str) -> datetime:
     try:
         if re.fullmatch(r"\d{4}-\d{2}-\d{2}", text):
-            return datetime.combine(date.fromisoformat(text), datetime.min.time(), UTC)
-        moment_: datetime = msgspec.convert(text, Annotated[datetime, msgspec.Meta(tz=True)])
-        found = moment_.astimezone(UTC)
+            found = datetime.combine(date.fromisoformat(text), datetime.min.time(), UTC)
+        else:
+            moment_: datetime = msgspec.convert(text, Annotated[datetime, msgspec.Meta(tz=True)])
+            found = moment_.astimezone(UTC)
     except (ValueError, OverflowError, msgspec.ValidationError):
         raise InvalidRequest(
             f"`{name}` must be a day such as 2027-01-31, or a moment with its time zone such as 2027-01-31T00:00:00Z."
@@ -256,7 +257,7 @@ def _shown(standing: Standing) -> BudgetShown:
     return BudgetShown(
         id=budget.id,
         scope=budget.scope,
-        subject=budget.key_name or (budget.subject_id if budget.scope == "token" else None) or None,
+        subject=standing.subject,
         unit=budget.unit,
         period=budget.period,
         hard=budget.hard,

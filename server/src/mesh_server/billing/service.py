@@ -6,8 +6,9 @@ from collections.abc import Callable, Sequence
 
 import structlog
 
+from mesh_server import telemetry
 from mesh_server.accounts.models import Principal
-from mesh_server.billing import reaper
+from mesh_server.billing import reaper, retention
 from mesh_server.billing import statements as sql
 from mesh_server.billing.lease import RENEW_S, Lease
 from mesh_server.billing.models import Budget, UsageEvent
@@ -33,12 +34,13 @@ class Meter:
         budgets: that apply to it; those of its key are added when the key is known.
     """
 
-    __slots__ = ("_billing", "_done", "_held", "budgets", "principal")
+    __slots__ = ("_billing", "_callers", "_done", "_held", "budgets", "principal")
 
     def __init__(self, billing: "Billing", principal: Principal, budgets: tuple[Budget, ...]) -> None:
         self._billing = billing
         self._held: list[tuple[Slice, int]] = []
         self._done = False
+        self._callers = budgets
         self.principal = principal
         self.budgets = budgets
 
@@ -53,15 +55,16 @@ class Meter:
         return any(budget.hard and budget.unit == "usd" for budget in self.budgets)
 
     async def with_key(self, owner_id: str, key_name: str) -> None:
-        """Add the budgets of the key that the call is made with.
+        """Add the budgets of the key that an attempt is made with, in place of another key's.
 
         Raises:
             DatabaseUnavailable: if they are not warm and can't be read now.
         """
-        found = await self._billing.of_key(self.principal, owner_id, key_name)
-        if found:
-            known = {budget.id for budget in self.budgets}
-            self.budgets += tuple(budget for budget in found if budget.id not in known)
+        self.budgets = (*self._callers, *await self._billing.of_key(self.principal, owner_id, key_name))
+
+    def without_key(self) -> None:
+        """Leave the budgets of every key out: an attempt is made with the server's own."""
+        self.budgets = self._callers
 
     async def hold(self, *, tokens: int, nano: int | None) -> None:
         """Reserve what an attempt may come to, in place of what was reserved before.
@@ -122,6 +125,10 @@ class Meter:
         if not self._done:
             self._record(event, None, None)
 
+    def settle_attempt(self, event: UsageEvent) -> None:
+        """Account for an attempt that failed, where another one follows; what it spent is spent."""
+        self._billing.record(Settlement(event, self._spent(event)))
+
     def _record(self, event: UsageEvent, also: Also | None, written: "asyncio.Future[None] | None") -> None:
         self._done = True
         self._billing.record(Settlement(event, self._spent(event), also, written))
@@ -165,6 +172,7 @@ class Billing:
 
     Args:
         database: where they are.
+        usage_kept_us: microseconds for which the usage of a call is kept; None for ever.
 
     Attributes:
         slices: what this process holds of budgets.
@@ -172,8 +180,9 @@ class Billing:
         observers: called with every call that ended.
     """
 
-    def __init__(self, database: Database) -> None:
+    def __init__(self, database: Database, *, usage_kept_us: int | None = None) -> None:
         self._database = database
+        self._usage_kept_us = usage_kept_us
         self.lease = Lease(database)
         self.slices = Slices(database, self.lease)
         self.recorder = Recorder(database, self.lease)
@@ -197,7 +206,8 @@ class Billing:
         await self.recorder.stop()
         try:
             await self.slices.tidy(everything=True)
-            await self.lease.end()
+            if self.slices.empty:  # else others find by the lease what is left
+                await self.lease.end()
         except MeshError as problem:
             _log.warning("what this process holds of budgets can't be given back", code=problem.code)
 
@@ -222,7 +232,21 @@ class Billing:
         """Take a call that ended."""
         self.recorder.put(settlement)
         for observe in self.observers:
-            observe(settlement.event)
+            try:
+                observe(settlement.event)
+            except Exception as problem:  # noqa: BLE001 - a defect of a watcher is none of the call, which is accounted for
+                _log.error("a call could not be told on", **telemetry.describe(problem))
+
+    async def purge(self) -> int:
+        """Remove usage that is older than it is kept, and budgets' periods that ended; return the removed events.
+
+        Raises:
+            MeshError: if the database can't be written now.
+        """
+        await retention.purge_periods(self._database)
+        if self._usage_kept_us is None:
+            return 0
+        return await retention.purge_usage(self._database, self._usage_kept_us)
 
     def forget(self) -> None:
         """Forget which budgets there are; called when any process changed one."""
@@ -256,6 +280,8 @@ class Billing:
                 await self.slices.tidy()
             except MeshError as problem:
                 _log.warning("budgets can't be looked after now", code=problem.code)
+            except Exception as problem:  # noqa: BLE001 - a defect here must not end the lease of a process that lives
+                _log.error("budgets can't be looked after", problem=type(problem).__name__)
             await asyncio.sleep(RENEW_S)
 
 
@@ -267,8 +293,7 @@ def budget_of(row: Sequence[object]) -> Budget:
 
 
 async def _written(written: "asyncio.Future[None]") -> None:
-    try:
-        async with asyncio.timeout(SETTLE_S):
-            await asyncio.shield(written)
-    except TimeoutError:
-        raise OutcomeUnknown("The call was made, but its usage can't be written now.", retry_after=5) from None
+    await asyncio.wait((written,), timeout=SETTLE_S)
+    if not written.done():
+        raise OutcomeUnknown("The call was made, but its usage can't be written now.", retry_after=5)
+    written.result()

@@ -11,11 +11,12 @@ from dataclasses import dataclass
 
 from mesh_server.billing import statements as sql
 from mesh_server.billing.lease import Lease
-from mesh_server.billing.models import Budget
+from mesh_server.billing.models import Budget, Unit
 from mesh_server.billing.periods import bounds
 from mesh_server.db.engine import Database
 from mesh_server.db.schema import Transaction
 from mesh_server.db.scope import ServerWork
+from mesh_server.errors import MeshError, OutcomeUnknown
 from mesh_server.ids import now_us
 
 #: Seconds of calls, at the pace of the last ones, that are taken ahead.
@@ -78,6 +79,10 @@ class Slice:
         """Whether nothing is under way."""
         return not (self.reserved or self.unsettled or self.wanted or self.taking)
 
+    def holds(self, moment: int, holder: str) -> bool:
+        """Return whether it is of the period of a moment, and of a lease."""
+        return self.holder == holder and self.starts_at <= moment < (self.ends_at or moment + 1)
+
     def spend(self, reserved: int, cost: int) -> None:
         """Turn a reservation into what was really spent."""
         self.reserved -= reserved
@@ -112,16 +117,22 @@ class Slices:
         self._database = database
         self._lease = lease
         self._slices: dict[tuple[str, str, int, str], Slice] = {}
+        self._running: dict[str, Slice] = {}  # by budget: the one that was asked for last
 
     def of(self, budget: Budget) -> Slice:
         """Return this process's slice of a budget's running period."""
-        starts_at, ends_at = bounds(budget.period, now_us())
+        now = now_us()
+        found = self._running.get(budget.id)
+        if found is not None and found.budget is budget and found.holds(now, self._lease.id):
+            return found
+        starts_at, ends_at = bounds(budget.period, now)
         key = (budget.tenant_id, budget.id, starts_at, self._lease.id)
         found = self._slices.get(key)
         if found is None:
             found = Slice(budget=budget, holder=self._lease.id, starts_at=starts_at, ends_at=ends_at)
             self._slices[key] = found
         found.budget = budget  # its amount may have changed
+        self._running[budget.id] = found
         return found
 
     async def reserve(self, slice_: Slice, need: int) -> None:
@@ -159,7 +170,7 @@ class Slices:
             most = max(slice_.wanted - slice_.free, least) + int(pace * AHEAD_S)
 
             async def work(tx: Transaction) -> tuple[int, int, int | None]:
-                await self._lease.hold(tx)
+                await self._lease.hold(tx, slice_.holder)
                 granted, left = await _take(tx, slice_, least, most)
                 return granted, left, None if granted else await used_of(tx, slice_)  # for what the caller is told
 
@@ -184,12 +195,28 @@ class Slices:
             if over and slice_.at_rest:
                 await self._fold(slice_)
                 self._slices.pop(key, None)
+                self._running.pop(slice_.budget.id, None)
             elif slice_.free > 0 and not slice_.wanted and now - slice_.touched > IDLE_S:
                 await self._give_back(slice_)
+
+    def state(self) -> dict[Unit, tuple[int, int]]:
+        """Return by unit what calls under way have reserved of hard limits, and what is held beside that."""
+        found: dict[Unit, tuple[int, int]] = {}
+        for slice_ in self._slices.values():
+            if slice_.budget.hard:
+                reserved, free = found.get(slice_.budget.unit, (0, 0))
+                found[slice_.budget.unit] = reserved + slice_.reserved, free + max(slice_.free, 0)
+        return found
+
+    @property
+    def empty(self) -> bool:
+        """Whether nothing is held."""
+        return not self._slices
 
     def drop(self) -> None:
         """Forget every slice: others have taken this process for dead and counted them as spent."""
         self._slices.clear()
+        self._running.clear()
 
     async def _give_back(self, slice_: Slice) -> None:
         returned, slice_.free = slice_.free, 0  # nobody reserves of it while it is on its way
@@ -200,7 +227,9 @@ class Slices:
 
         try:
             await self._database.write(work, ServerWork.BILLING)
-        except BaseException:
+        except OutcomeUnknown:
+            raise  # it may have been given back: then others spend it
+        except MeshError:
             slice_.free += returned
             raise
 

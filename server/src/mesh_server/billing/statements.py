@@ -5,7 +5,7 @@ from typing import Any
 from sqlalchemy import bindparam, func, insert, select, update
 from sqlalchemy.sql.expression import delete
 
-from mesh_server.billing.models import budget_periods, budgets, leases, reservations, usage_events
+from mesh_server.billing.models import Unit, budget_periods, budgets, leases, reservations, usage_events
 
 
 def all_columns(table: Any) -> Any:
@@ -84,9 +84,21 @@ LEASE = select(leases.c.expires_at).where(leases.c.id == bindparam("id_"))
 ADD_EVENT = all_columns(usage_events)
 _EVENT = (usage_events.c.tenant_id == bindparam("tenant_")) & (usage_events.c.id == bindparam("id_"))
 HAS_EVENT = select(usage_events.c.id).where(_EVENT)
+
+
+def _found_again(column: Any) -> Any:
+    return (
+        update(usage_events)
+        .where(_EVENT, column >= bindparam("amount_"))
+        .values({column: column - bindparam("amount_")})
+    )
+
+
+#: Where an event with the outcome `lost` has the amount: it belongs to one budget, and counts in that one's unit.
+LOST = {"usd": usage_events.c.cost_nano, "requests": usage_events.c.input, "tokens": usage_events.c.input}
 #: What was taken for lost turned out to be an event of its own.
-FOUND_AGAIN = (
-    update(usage_events)
-    .where(_EVENT, usage_events.c.cost_nano >= bindparam("cost_"))
-    .values(cost_nano=usage_events.c.cost_nano - bindparam("cost_"))
-)
+FOUND_AGAIN: dict[Unit, Any] = {
+    "usd": _found_again(LOST["usd"]),
+    "requests": _found_again(LOST["requests"]),
+    "tokens": _found_again(LOST["tokens"]),
+}

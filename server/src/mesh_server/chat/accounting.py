@@ -31,6 +31,8 @@ from mesh_server.ids import now_us, today, uuid7
 _MAY_HAVE_RUN = (ProviderFailed, ProviderTimeout, ProviderUnavailable, DeadlineExceeded)
 #: Bytes of a token, on average: an estimate errs on the high side.
 _BYTES_A_TOKEN = 3.5
+#: More tokens than this are nothing that a provider means.
+_MOST_TOKENS = 2**40
 #: Times that the limit of an answer is lowered, where others take from the same budget at the same time.
 _LOWERINGS = 4
 
@@ -40,7 +42,7 @@ _encoder = msgspec.json.Encoder()
 def may_have_run(problem: BaseException) -> bool:
     """Return whether a provider may have done what was asked, though the call failed."""
     if isinstance(problem, MeshError):
-        return isinstance(problem, _MAY_HAVE_RUN) and not problem.unexecuted
+        return problem.executed or (isinstance(problem, _MAY_HAVE_RUN) and not problem.unexecuted)
     return True
 
 
@@ -113,8 +115,8 @@ class CallAccount:
     """
 
     __slots__ = (
-        "_asked",
-        "_at", "_began", "_body", "_first", "_meter", "_outcome", "_prices", "_request", "_target",
+        "_asked", "_at", "_began", "_body", "_ceiling", "_first", "_meter", "_outcome", "_prices", "_ran", "_request",
+        "_reserved", "_target", "_writes",
         "ending", "sent", "settled",
     )  # fmt: skip
 
@@ -131,6 +133,10 @@ class CallAccount:
         self._target: Target | None = None
         self._outcome: Outcome | None = None
         self._body = 0
+        self._writes = True
+        self._ceiling: Ceiling | None = None
+        self._reserved: int | None = None
+        self._ran = False
         self.sent = _Sent()
 
     @property
@@ -153,9 +159,13 @@ class CallAccount:
         """
         body = _encoder.encode(fields)
         self._target, self._outcome, self._body = target, outcome, len(body)
+        self._asked, self._writes, self._ceiling, self._reserved = False, format_ is not None, None, None
+        self.sent = _Sent()
         meter = self._meter
         if target.key_name is not None and target.key_owner is not None:
             await meter.with_key(target.key_owner, target.key_name)
+        else:
+            meter.without_key()
         if not meter.hard:
             self._asked = True
             return body
@@ -167,46 +177,58 @@ class CallAccount:
         self, target: Target, outcome: Outcome, format_: Format | None, fields: dict[str, Any], body: bytes
     ) -> bytes:
         """Reserve what the call may come to; where the answer has no limit of its own, one that fits is written."""
-        meter = self._meter
-        found = ceilings.of_call(target, format_, fields, body)
+        found = ceilings.of_call(target, format_, fields, body, self._request)
         for _ in range(_LOWERINGS):
             try:
-                await meter.hold(tokens=found.tokens, nano=self._nano(target, found))
+                await self._reserve(target, found)
             except (BudgetExceeded, QuotaExceeded) as refused:
-                less = None if found.asked or format_ is None else self._lower(target, found, refused)
+                less = None if found.asked or format_ is None else self._lower(target, found, refused, fields)
                 if less is None:
                     raise
                 found = less
             else:
                 return body if format_ is None else self._limited(target, outcome, format_, fields, body, found)
-        await meter.hold(tokens=found.tokens, nano=self._nano(target, found))
+        await self._reserve(target, found)
         return body if format_ is None else self._limited(target, outcome, format_, fields, body, found)
+
+    async def _reserve(self, target: Target, found: Ceiling) -> None:
+        nano = self._nano(target, found)
+        await self._meter.hold(tokens=found.tokens, nano=nano)
+        self._ceiling, self._reserved = found, nano
 
     def begin(self) -> None:
         """Note that the first piece of a stream has come."""
         if self._first is None:
             self._first = time.perf_counter_ns()
 
-    def price(self, outcome: Outcome) -> None:
-        """Compute what an answer cost, by the model that answered or else the one that was asked."""
+    def price(self, outcome: Outcome, size: int = 0) -> None:
+        """Compute what an answer cost, by the model that answered or else the one that was asked.
+
+        Args:
+            outcome: told of it.
+            size: bytes of a whole answer, which its tokens are estimated by where the provider gave no figure.
+        """
         target = self._target
         if target is None:
             return
         outcome.price_revision = self._prices.revision
+        if outcome.usage is not None:
+            outcome.usage = _sane(outcome.usage)
+        usage = outcome.usage or self._estimate(size)
         if target.provider == LOCAL:
             outcome.cost_nano = 0
-        elif outcome.usage is not None:
+        else:
             day = today()
             for model in dict.fromkeys((outcome.model, target.model)):
                 found = self._prices.of(target.price_address, target.provider, model, today=day, tier=outcome.tier)
                 if found is not None:
-                    outcome.cost_nano = cost(found, outcome.usage)
+                    outcome.cost_nano = cost(found, usage)
                     break
         left = self._meter.left_nano(outcome.cost_nano or 0)
         outcome.budget_left_usd = None if left is None else left / DOLLAR
-        tokens = 0 if outcome.usage is None else outcome.usage.input + outcome.usage.output
-        for budget, used in self._meter.overrun(outcome.cost_nano or 0, tokens):
-            outcome.warnings.append(f"{describe(budget).capitalize()} is used up: {amount_text(budget.unit, used)}.")
+        for budget, used in self._meter.overrun(outcome.cost_nano or 0, usage.input + usage.output):
+            text = describe(budget)
+            outcome.warnings.append(f"{text[0].upper()}{text[1:]} is used up: {amount_text(budget.unit, used)}.")
 
     async def settle(self, outcome: Outcome, answer: bytes) -> None:
         """Account for a complete answer, whose cost is computed; where the call `waits`, until that is written.
@@ -219,7 +241,7 @@ class CallAccount:
             OutcomeUnknown: if that takes too long; it will be written.
         """
         self.settled = True
-        usage = outcome.usage or self._estimate()
+        usage = outcome.usage or self._estimate(0 if self._request.stream else len(answer))
         event = self._event(outcome, usage, "ok", estimated=outcome.usage is None)
         keep = self.ending.keep
         await self._meter.settle(event, also=None if keep is None else keep(answer, outcome))
@@ -229,27 +251,53 @@ class CallAccount:
         if self.settled:
             return
         self.settled = True
-        outcome, target = self._outcome, self._target
-        if outcome is None or target is None or not self._asked:
+        if self._outcome is None or not self._asked:
             self._meter.release()  # nobody was asked anything
-            return
-        ended: CallOutcome = "failed" if isinstance(problem, Exception) else "cancelled"
-        ran = may_have_run(problem)
-        usage = outcome.usage
-        if usage is None and not ran:
-            usage, outcome.cost_nano = Usage(), 0
-            event = self._event(outcome, usage, ended, problem)
         else:
-            known = usage or self._estimate()
-            outcome.usage = msgspec.structs.replace(known, output=max(known.output, self.sent.tokens()))
-            self.price(outcome)
-            event = self._event(outcome, outcome.usage, ended, problem, estimated=True)
-        self._meter.settle_later(event)
+            self._meter.settle_later(self._broken(self._outcome, problem))
+        if self._ran and isinstance(problem, MeshError):
+            problem.executed = True
+
+    def passed_on(self, problem: MeshError) -> None:
+        """Account for an attempt after whose failure another target is asked: its provider may bill it, too."""
+        if self._outcome is not None and self._asked and may_have_run(problem):
+            self._meter.settle_attempt(self._broken(self._outcome, problem))
+            self._ran, self._asked = True, False
+
+    def _broken(self, outcome: Outcome, problem: BaseException) -> UsageEvent:
+        """Return the usage of an attempt that brought no complete answer."""
+        ended: CallOutcome = "failed" if isinstance(problem, Exception) else "cancelled"
+        if outcome.usage is None and not may_have_run(problem):
+            outcome.cost_nano = 0
+            return self._event(outcome, Usage(), ended, problem)
+        told = outcome.usage is not None and outcome.finished
+        if not told:
+            outcome.usage = self._estimate_broken(outcome, problem)
+        self.price(outcome)
+        if not told and self._reserved is not None and self._untold(problem):
+            outcome.cost_nano = max(outcome.cost_nano or 0, self._reserved)
+        return self._event(outcome, outcome.usage or Usage(), ended, problem, estimated=not told)
+
+    def _estimate_broken(self, outcome: Outcome, problem: BaseException) -> Usage:
+        known = outcome.usage or self._estimate()
+        output = max(known.output, self.sent.tokens())
+        if self._ceiling is not None and self._untold(problem):
+            output = max(output, self._ceiling.output * self._ceiling.answers)
+        return msgspec.structs.replace(known, output=output)
+
+    def _untold(self, problem: BaseException) -> bool:
+        """Return whether nothing tells how much of an answer was made: then under a hard limit all of it counts.
+
+        A stream that broke has shown what it came to, and a provider bills nothing for the failures it answers with.
+        """
+        return not self.sent.events and not (isinstance(problem, MeshError) and problem.answered)
 
     def _nano(self, target: Target, found: Ceiling) -> int | None:
         return ceilings.nano(self._prices, target, found, today())
 
-    def _lower(self, target: Target, found: Ceiling, refused: BudgetExceeded | QuotaExceeded) -> Ceiling | None:
+    def _lower(
+        self, target: Target, found: Ceiling, refused: BudgetExceeded | QuotaExceeded, fields: dict[str, Any]
+    ) -> Ceiling | None:
         """Return a ceiling that fits into what a limit leaves; None where there is none."""
         if isinstance(refused, BudgetExceeded):
             whole, reads = (self._nano(target, part) or 0 for part in (found, replace(found, output=0)))
@@ -257,7 +305,7 @@ class CallAccount:
             whole, reads = found.tokens, replace(found, output=0).tokens
         else:
             return None
-        tokens = ceilings.lowered(found, refused.left, whole, reads)
+        tokens = ceilings.lowered(found, refused.left, whole, reads, ceilings.least(fields))
         return None if tokens is None else replace(found, output=tokens, written=True)
 
     def _limited(
@@ -275,8 +323,9 @@ class CallAccount:
         outcome.warnings.append(f"The answer was limited to {found.output} tokens, so that a budget holds.")
         return _encoder.encode(fields)
 
-    def _estimate(self) -> Usage:
-        return Usage(input=max(round(self._body / _BYTES_A_TOKEN), 1), output=self.sent.tokens())
+    def _estimate(self, size: int = 0) -> Usage:
+        output = max(self.sent.tokens(), round(size / _BYTES_A_TOKEN)) if self._writes else 0
+        return Usage(input=max(round(self._body / _BYTES_A_TOKEN), 1), output=output)
 
     def _event(
         self,
@@ -296,8 +345,8 @@ class CallAccount:
             at=self._at,
             surface=self.ending.surface,
             provider=outcome.provider,
-            model_asked=self._request.model or "",
-            model=outcome.model[:256],
+            model_asked=_text(self._request.model or ""),
+            model=_text(outcome.model),
             key_owner=target.key_owner if target is not None else None,
             key_name=target.key_name if target is not None else None,
             key_version=target.key_version if target is not None else None,
@@ -316,3 +365,16 @@ class CallAccount:
             estimated=estimated,
             request_id=principal.request_id,
         )
+
+
+def _sane(usage: Usage) -> Usage:
+    """Return a provider's figures as far as they can be: what is below zero would be credited."""
+    figures = msgspec.structs.astuple(usage)
+    if min(figures) >= 0 and max(figures) <= _MOST_TOKENS:
+        return usage
+    return Usage(**{name: min(max(getattr(usage, name), 0), _MOST_TOKENS) for name in Usage.__struct_fields__})
+
+
+def _text(name: str) -> str:
+    """Return a name as both databases can store it: callers and providers may send anything."""
+    return name.replace("\0", "")[:256]

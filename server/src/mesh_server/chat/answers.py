@@ -114,6 +114,7 @@ class AnswerStream:
     async def _settled(self) -> bytes:
         """Return the end of the answer, once it is accounted for."""
         end, self._end = self._end or b"", None
+        self._account.begin()  # where everything came at once
         kept = b"" if self._kept is None else bytes(self._kept) + end
         await self._account.settle(self.outcome, kept)
         return end

@@ -85,6 +85,11 @@ class Breaker:
         self._open_until: dict[str, float] = {}
         self._probing: set[str] = set()
 
+    def resting(self) -> list[str]:
+        """Return the names of those that are left alone now, or looked at by a probe."""
+        now = time.monotonic()
+        return [name for name, until in self._open_until.items() if until > now or name in self._probing]
+
     def passing(self, name: str) -> "_Passage":
         """Return a context that lets one call to `name` pass, and learns from what becomes of it.
 
@@ -158,7 +163,12 @@ class Attempts:
         self.breaker = Breaker(self.patience)
 
     async def first(
-        self, hops: Sequence[Route], call: Callable[[Route], Awaitable[T]], *, until: float | None
+        self,
+        hops: Sequence[Route],
+        call: Callable[[Route], Awaitable[T]],
+        *,
+        until: float | None,
+        passed_on: Callable[[MeshError], None] | None = None,
     ) -> tuple[T, list[str]]:
         """Return what the first target gives that succeeds, and the names of all that were tried.
 
@@ -166,6 +176,7 @@ class Attempts:
             hops: the targets in their order.
             call: makes one call, as far as the first byte of the answer.
             until: the caller's deadline by the loop's clock; None without.
+            passed_on: told of each failure after which the next target is asked.
 
         Raises:
             MeshError: the last failure.
@@ -178,6 +189,8 @@ class Attempts:
             except _OTHERS_MAY as failure:
                 if number == len(hops) - 1:
                     raise
+                if passed_on is not None:
+                    passed_on(failure)
                 _log.info("the next target is asked", failed=hop.name, code=failure.code)
         raise ValueError("a call needs a target")
 

@@ -12,7 +12,7 @@ import msgspec
 
 from mesh_server.chat.catalog.models import catalog
 from mesh_server.chat.catalog.prices import PriceList, ceiling
-from mesh_server.chat.formats.common import CHAT, MESSAGES, RESPONSES, Format
+from mesh_server.chat.formats.common import CHAT, MESSAGES, RESPONSES, ChatRequest, Format
 from mesh_server.chat.models import LOCAL, Target
 
 #: Tokens that providers add to what a caller wrote: frames of messages, and their own words on tools.
@@ -27,7 +27,11 @@ _PART, _FEW = 4, 256
 #: Fewer tokens than this are no answer.
 _LEAST = 16
 
-_POINTERS = (b'"url"', b'_url"', b"file_id", b'"file_url"')
+#: Members that stand for more than their own bytes: what they point at, or what a small file may unfold to.
+_POINTERS = (
+    b'"url"', b'_url"', b"file_id", b"file_data", b'"base64"',
+    b'"previous_response_id"', b'"conversation"', b'"prompt"',
+)  # fmt: skip
 _LIMITS: dict[Format, tuple[str, ...]] = {
     CHAT: ("max_completion_tokens", "max_tokens"),
     RESPONSES: ("max_output_tokens",),
@@ -59,7 +63,9 @@ class Ceiling:
         return self.input // 3 + self.output * self.answers
 
 
-def of_call(target: Target, format_: Format | None, fields: dict[str, Any], body: bytes) -> Ceiling:
+def of_call(
+    target: Target, format_: Format | None, fields: dict[str, Any], body: bytes, request: ChatRequest
+) -> Ceiling:
     """Return the ceiling of a call.
 
     Args:
@@ -67,6 +73,7 @@ def of_call(target: Target, format_: Format | None, fields: dict[str, Any], body
         format_: the provider's format; None for embeddings, which write nothing.
         fields: the members of the provider's request.
         body: the same, encoded.
+        request: the caller's: a limit that is not in it was written by Mesh, and may be lowered.
     """
     known = catalog().find(target.model)
     context = known.context if known is not None else None
@@ -77,13 +84,16 @@ def of_call(target: Target, format_: Format | None, fields: dict[str, Any], body
         read = min(read, context)
     if format_ is None:
         return Ceiling(input=read, output=0, answers=0, asked=True, written=False)
-    limit = next((number for name in _LIMITS[format_] if (number := _number(fields.get(name))) is not None), None)
+    # Of two limits a provider may know only the larger; Anthropic's 0 fills the cache, others read it as no limit.
+    least = 0 if format_ == MESSAGES else 1
+    limits = [n for name in _LIMITS[format_] if (n := _number(fields.get(name))) is not None and n >= least]
+    limit = max(limits, default=None)
     most = target.abilities.max_output or (known.output if known is not None else None)
     return Ceiling(
         input=read,
         output=limit if limit is not None else most or _UNBOUNDED,
         answers=max(_number(fields.get("n")) or 1, 1) if format_ == CHAT else 1,
-        asked=limit is not None,
+        asked=any(_number(request.fields.get(name)) is not None for name in _LIMITS[request.format]),
         written=limit is None and most is None,
     )
 
@@ -105,7 +115,16 @@ def nano(prices: PriceList, target: Target, found: Ceiling, today: date) -> int 
     return max((ceiling(p, found.input, found.output * found.answers) for p in known), default=None)
 
 
-def lowered(found: Ceiling, left: int, whole: int, reads: int) -> int | None:
+def least(fields: dict[str, Any]) -> int:
+    """Return the fewest tokens that an answer must be allowed: more than are for thinking in Anthropic's format."""
+    thinking = fields.get("thinking")
+    if isinstance(thinking, msgspec.Raw):
+        thinking = msgspec.json.decode(thinking)
+    thought = _number(thinking.get("budget_tokens")) if isinstance(thinking, dict) else None
+    return _LEAST if thought is None else max(thought + _LEAST, _LEAST)
+
+
+def lowered(found: Ceiling, left: int, whole: int, reads: int, least_: int) -> int | None:
     """Return tokens of an answer that fit into what a limit leaves; None where none do.
 
     Args:
@@ -113,11 +132,12 @@ def lowered(found: Ceiling, left: int, whole: int, reads: int) -> int | None:
         left: what the limit leaves, in its unit.
         whole: what the ceiling comes to in that unit.
         reads: what is read of it comes to.
+        least_: fewer tokens are no answer.
     """
     a_token = max((whole - reads) / max(found.output, 1), 1e-9)
     for share in (left // _PART, left):
         tokens = int((share - reads) / a_token)
-        if tokens >= (_FEW if share != left else _LEAST):
+        if tokens >= (max(_FEW, least_) if share != left else least_):
             return min(tokens, found.output)
     return None
 

@@ -7,6 +7,7 @@ from pathlib import Path
 import msgspec
 
 from mesh_server.chat.formats.common import UNKNOWN, Abilities
+from mesh_server.vault.answers import KEPT_US
 
 #: The provider that runs on this machine.
 LOCAL = "local"
@@ -27,6 +28,7 @@ class Provider:
         key_names: names of keys in a caller's vault that are keys for it, best first; empty where it asks for none.
         official: it is OpenAI or Anthropic itself, and understands the newest fields of its format.
         responses: it serves OpenAI's Responses, too.
+        trace: it is told the trace that a call is a part of.
     """
 
     name: str
@@ -37,6 +39,7 @@ class Provider:
     key_names: tuple[str, ...]
     official: bool = False
     responses: bool = False
+    trace: bool = False
 
     @property
     def price_address(self) -> str:
@@ -62,6 +65,7 @@ class ChatSettings:
         fallbacks: names of models that the operator made up, with their targets.
         strict_models: refuse a retired model instead of answering with its successor.
         prices_file: the operator's own prices, in TOML; None without.
+        answers_kept_us: microseconds for which the answer of a call with an `Idempotency-Key` is kept.
     """
 
     providers: tuple[Provider, ...]
@@ -69,6 +73,7 @@ class ChatSettings:
     fallbacks: tuple[Fallback, ...] = ()
     strict_models: bool = False
     prices_file: Path | None = None
+    answers_kept_us: int = KEPT_US
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -104,6 +109,7 @@ class Target(msgspec.Struct, kw_only=True):
         key_version: which version of it.
         official: as of the provider.
         responses: as of the provider.
+        trace: as of the provider.
         abilities: what is known of the model.
         substituted: the model is another than the one that was asked for.
         within_s: seconds that the caller gives the call; None for no limit of its own.
@@ -120,6 +126,7 @@ class Target(msgspec.Struct, kw_only=True):
     kind: str = "openai"
     official: bool = False
     responses: bool = False
+    trace: bool = False
     abilities: Abilities = UNKNOWN
     substituted: bool = False
     within_s: float | None = None

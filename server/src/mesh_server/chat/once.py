@@ -27,9 +27,10 @@ _Place = tuple[str, str, bytes]
 
 @dataclass(slots=True)
 class _Joined:
-    """A call of this process, and how many wait for it."""
+    """A call of this process, and how many wait for it; `grace_s` as of `whole`, whoever was the last to leave."""
 
     work: "asyncio.Future[Any]"
+    grace_s: float | None = GRACE_S
     waiting: int = 0
     leaving: asyncio.TimerHandle | None = None
 
@@ -76,9 +77,9 @@ class Once:
             return found, True
         place = _place(principal, same)
         task = asyncio.ensure_future(self._make(principal, found, make, failed))
-        joined = self._running[place] = _Joined(task)
+        joined = self._running[place] = _Joined(task, grace_s)
         task.add_done_callback(lambda _: self._ended(place, joined))
-        await self._wait(joined, None, grace_s)
+        await self._wait(joined, None)
         return task.result(), False
 
     async def begin(self, principal: Principal, same: Same, *, within_s: float | None) -> Ticket | StoredAnswer:
@@ -96,7 +97,7 @@ class Once:
             if joined is None:
                 await asyncio.sleep(min(POLL_S, left))
             else:
-                await self._wait(joined, left, GRACE_S)
+                await self._wait(joined, left)
                 if joined.work.done() and not joined.work.cancelled():
                     joined.work.result()  # its failure is everybody's who asked for the same
 
@@ -133,8 +134,13 @@ class Once:
         task.add_done_callback(self._tasks.discard)
 
     async def close(self) -> None:
-        """Let what is being written be written."""
-        if self._tasks:
+        """Give up what nobody waits for any more, and let what is being written be written."""
+        running = [joined.work for joined in self._running.values() if isinstance(joined.work, asyncio.Task)]
+        for work in running:
+            work.cancel()
+        if running:
+            await asyncio.wait(running)
+        while self._tasks:
             await asyncio.wait(self._tasks)
 
     def keeps(self, ticket: Ticket, answer: StoredAnswer) -> Callable[[Any], Awaitable[None]]:
@@ -157,7 +163,7 @@ class Once:
             await self.failure(principal, ticket, problem, failed)
             raise
 
-    async def _wait(self, joined: _Joined, seconds: float | None, grace_s: float | None) -> None:
+    async def _wait(self, joined: _Joined, seconds: float | None) -> None:
         joined.waiting += 1
         if joined.leaving is not None:
             joined.leaving.cancel()
@@ -166,9 +172,9 @@ class Once:
             await asyncio.wait((joined.work,), timeout=seconds)
         finally:
             joined.waiting -= 1
-            if not joined.waiting and not joined.work.done() and grace_s is not None:
+            if not joined.waiting and not joined.work.done() and joined.grace_s is not None:
                 loop = asyncio.get_running_loop()
-                joined.leaving = loop.call_later(grace_s, _give_up, joined)
+                joined.leaving = loop.call_later(joined.grace_s, _give_up, joined)
 
     def _ended(self, place: _Place, joined: _Joined) -> None:
         if self._running.get(place) is joined:

@@ -48,6 +48,15 @@ class Providers:
         """Return a provider that is reached by its address; None for the models on this machine."""
         return self._by_name.get(name)
 
+    def names(self, provider: str) -> set[str]:
+        """Return the names of models that a provider has by the configuration, this machine, or its own list."""
+        targets = (target.partition("/") for route in self._settings.fallbacks for target in route.targets)
+        found = {model for owner, _, model in targets if owner == provider}
+        if provider == LOCAL and self.local is not None:
+            return found.union(self.local.names(), self.local.installed())
+        entry = self._by_name.get(provider)
+        return found.union(entry.models if entry is not None else (), self._lists.get(provider, (0.0, []))[1])
+
     async def known(self) -> Known:
         """Return what can be reached from this server now; the same object until something of it changes."""
         local = self.local.installed() if self.local is not None else []
@@ -64,10 +73,13 @@ class Providers:
         """Return where a request may go; see `routing.routes`."""
         strict = self._settings.strict_models if request.strict_models is None else request.strict_models
         known = await self.known()
-        asked = (request.model, request.provider, strict)
+        provider = request.provider
+        if request.provider_is_a_guess and request.model is not None and known.knows(request.model, provider):
+            provider = None
+        asked = (request.model, provider, strict)
         found = self._routes.get(asked)
         if found is None:
-            found = routes(known, request.model, request.provider, strict=strict)
+            found = routes(known, request.model, provider, strict=strict)
             if len(self._routes) >= _MOST_ROUTES:
                 self._routes.clear()
             self._routes[asked] = found
@@ -130,6 +142,7 @@ class Providers:
             key_version=opened.version if opened is not None else None,
             official=provider.official,
             responses=provider.responses,
+            trace=provider.trace,
             abilities=_abilities(provider, route.model),
             substituted=route.substituted,
             within_s=_within(request),

@@ -30,7 +30,7 @@ from mesh_server.chat.surfaces import (
     outcome_headers,
 )
 from mesh_server.errors import InvalidRequest, MeshError, ModelNotFound
-from mesh_server.vault.answers import Same
+from mesh_server.vault.answers import KEPT_US, Same
 
 #: Header by which a request says that it speaks Anthropic's format, where the path does not.
 ANTHROPIC_HEADER = b"anthropic-version"
@@ -90,9 +90,9 @@ class ChatRoutes:
         """Return the handler of a surface, whose failures `error` writes; `more` headers are of its every answer."""
 
         async def handle(request: Request, send: Send) -> None:
-            asked = surface.read(await request.body(), _headers(request))
+            asked = surface.read(await request.body(), headers_of(request))
             call = Call(surface, error, request, asked, list(more))
-            same = await same_request(request)
+            same = await same_request(request, self._chat.answers_kept_us)
             if same is not None:
                 await self._once.answer(call, same, send)
             elif asked.stream:
@@ -108,7 +108,7 @@ class ChatRoutes:
 
     async def count_tokens(self, request: Request, send: Send) -> None:
         """Answer how many tokens a request has, in Anthropic's format."""
-        asked = requests.read_messages(await request.body(), _headers(request), counting=True)
+        asked = requests.read_messages(await request.body(), headers_of(request), counting=True)
 
         async def work() -> None:
             count, outcome = await in_time(asked, self._chat.count(request.principal, asked))
@@ -119,7 +119,7 @@ class ChatRoutes:
 
     async def embeddings(self, request: Request, send: Send) -> None:
         """Answer embeddings in OpenAI's format."""
-        asked = requests.read_embeddings(await request.body(), _headers(request))
+        asked = requests.read_embeddings(await request.body(), headers_of(request))
 
         async def work() -> None:
             body, outcome = await in_time(
@@ -239,7 +239,7 @@ def _list(
     )
 
 
-def _headers(request: Request) -> dict[str, str]:
+def headers_of(request: Request) -> dict[str, str]:
     """Return what a surface reads of the headers; a value that is no ASCII is none that means anything."""
     headers = request.headers
     return {name.decode(): headers[name].decode("latin-1") for name in _READ if name in headers}
@@ -249,8 +249,12 @@ def _request_id(request: Request) -> tuple[bytes, bytes]:
     return (b"request-id", request.request_id.encode())
 
 
-async def same_request(request: Request) -> Same | None:
+async def same_request(request: Request, kept_us: int = KEPT_US) -> Same | None:
     """Return what makes another request the same as this one; None where it has no `Idempotency-Key`.
+
+    Args:
+        request: with its body to be read.
+        kept_us: microseconds for which its answer is kept.
 
     Raises:
         InvalidRequest: if the key is none.
@@ -262,4 +266,4 @@ async def same_request(request: Request) -> Same | None:
         raise InvalidRequest("`Idempotency-Key` has 1 to 255 visible ASCII characters.")
     names = (b"anthropic-version", b"anthropic-beta")
     parts = (request.scope["raw_path"], *(request.header(name) or b"" for name in names), await request.body())
-    return Same(key, b"".join(len(part).to_bytes(8, "little") + part for part in parts))
+    return Same(key, b"".join(len(part).to_bytes(8, "little") + part for part in parts), kept_us)

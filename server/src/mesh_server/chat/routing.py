@@ -78,6 +78,13 @@ class Known:
         found = next((p.models for p in self.providers if p.name == provider), ())
         return [*found, *(name for name in self.listed.get(provider, ()) if name not in found)]
 
+    def knows(self, model: str, provider: str | None) -> bool:
+        """Return whether it takes no provider to say who answers for a model, or there is no such provider."""
+        names = self.names()
+        is_route = any(entry.model == model for entry in self.fallbacks)
+        has_prefix = "/" in model and model.partition("/")[0] in names
+        return is_route or has_prefix or provider not in names or _owner(self, model)[0] is not None
+
     def models_of(self, provider: str) -> list[str]:
         """Return the models that are known to be a provider's: configured, else those of the catalog in service."""
         configured = self.configured(provider)

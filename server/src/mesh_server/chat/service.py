@@ -10,6 +10,7 @@ from typing import Any, TypeVar
 import msgspec
 
 from mesh_server.accounts.models import Principal
+from mesh_server.billing.models import UsageEvent
 from mesh_server.billing.service import Billing
 from mesh_server.chat import tokens
 from mesh_server.chat.accounting import Accounting, CallAccount, Ending
@@ -24,6 +25,7 @@ from mesh_server.chat.models import LOCAL, ChatSettings, Target
 from mesh_server.chat.once import Once
 from mesh_server.chat.providers import Providers
 from mesh_server.chat.routing import Known, Route
+from mesh_server.chat.state import ProviderState, model_name, states
 from mesh_server.chat.upstream import anthropic, openai
 from mesh_server.chat.upstream.calls import Calls, limits_of, usable_key
 from mesh_server.chat.upstream.meanings import failure_of
@@ -83,6 +85,8 @@ class Chat:
 
     Attributes:
         once: calls with an `Idempotency-Key`.
+        answers_kept_us: microseconds for which their answers are kept.
+        trace_headers: returns the headers that tell a provider of a call's trace, where it is to be told.
         key_tests: tests the callers' keys with the same providers.
 
     Raises:
@@ -98,6 +102,8 @@ class Chat:
         self._prices = PriceList(settings.prices_file)
         self._accounting = Accounting(billing, self._prices)
         self.once = Once(answers)
+        self.answers_kept_us = settings.answers_kept_us
+        self.trace_headers: Callable[[], dict[str, str]] = dict
         self.key_tests = KeyTests(settings.providers, vault, self._calls.models)
 
     def local_model(self) -> str | None:
@@ -124,7 +130,7 @@ class Chat:
         """
         account = await self._accounting.open(principal, request, ending)
         try:
-            stream, _ = await self._first(request, partial(self._stream, account, principal, request))
+            stream, _ = await self._first(request, partial(self._stream, account, principal, request), account)
         except BaseException as problem:
             account.fail(problem)
             raise
@@ -154,6 +160,14 @@ class Chat:
         made_up = [f for f in known.fallbacks if any(target.partition("/")[0] in usable for target in f.targets)]
         return [*entries, *(Entry(id=f.model, provider="mesh", known=None, prices=None) for f in made_up)]
 
+    def states(self) -> dict[str, ProviderState]:
+        """Return how each provider stands."""
+        return states(self._settings.providers, self._pool.origins(), self._attempts.breaker.resting())
+
+    def model_name(self, event: UsageEvent) -> str | None:
+        """Return the name that a call's model is counted under; None where nobody here knows it."""
+        return model_name(event, self._providers.names(event.provider))
+
     async def close(self) -> None:
         """Stop the local models and close every connection."""
         await self.once.close()
@@ -171,8 +185,8 @@ class Chat:
         """Return a whole answer, settled."""
         account = await self._accounting.open(principal, request, ending)
         try:
-            body, outcome = await self._first(request, partial(ask, account, principal, request))
-            account.price(outcome)
+            body, outcome = await self._first(request, partial(ask, account, principal, request), account)
+            account.price(outcome, len(body))
             answer = ending.render(body, outcome)
             await account.settle(outcome, answer)
         except BaseException as problem:
@@ -181,13 +195,17 @@ class Chat:
         return answer, outcome
 
     async def _first(
-        self, request: ChatRequest, ask: Callable[[Route], Awaitable[tuple[T, Outcome]]]
+        self,
+        request: ChatRequest,
+        ask: Callable[[Route], Awaitable[tuple[T, Outcome]]],
+        account: CallAccount | None = None,
     ) -> tuple[T, Outcome]:
         """Return what the first target gives that succeeds."""
         hops = await self._providers.routes(request)
         until = asyncio.get_running_loop().time() + request.timeout if request.timeout is not None else None
         try:
-            found, tried = await self._attempts.first(hops, ask, until=until)
+            passed_on = None if account is None else account.passed_on
+            found, tried = await self._attempts.first(hops, ask, until=until, passed_on=passed_on)
         except RecursionError:  # what a surface leaves unread may be deeper than a translation can go
             raise InvalidJSON("The JSON body is nested too deeply.") from None
         found[1].route = tried
@@ -270,6 +288,8 @@ class Chat:
             call = prepare(request, target, _outcome(route))
             format_ = None if prepare is _embeddings else call.way.format
             call.body = await account.admit(target, call.outcome, format_, call.fields)
+            if target.trace:
+                call.headers.update(self.trace_headers())
         except BaseException:
             await target.release()
             raise

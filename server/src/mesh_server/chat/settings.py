@@ -29,6 +29,7 @@ class ProviderTable(msgspec.Struct, forbid_unknown_fields=True, kw_only=True):
     key_names: list[str] | None = None
     official: bool | None = None
     responses: bool | None = None
+    trace: bool = False
 
 
 class RouteTable(msgspec.Struct, forbid_unknown_fields=True, kw_only=True):
@@ -113,6 +114,7 @@ def _provider(table: ProviderTable, environment: Mapping[str, str], secret: Secr
         key_names=_key_names(table, base_url),
         official=official,
         responses=kind == "openai" and (official if table.responses is None else table.responses),
+        trace=table.trace,
     )
 
 

@@ -7,12 +7,16 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from mesh_server.accounts.service import Accounts
+from mesh_server.accounts.verify import check as check_accounts
 from mesh_server.app import Services  # noqa: F401 - registers every capability's tables with the metadata
 from mesh_server.audit.head import HeadFile
 from mesh_server.audit.service import Audit
 from mesh_server.audit.verify import ChainCheck, Problem
+from mesh_server.billing.verify import BudgetCheck
 from mesh_server.db.engine import Database
 from mesh_server.errors import StartupError
+from mesh_server.proofs.records import Records
+from mesh_server.proofs.verify import check as check_records
 from mesh_server.settings import Settings
 from mesh_server.vault.keyring import Keyring
 from mesh_server.vault.trail import head_file, open_audit
@@ -74,11 +78,16 @@ async def examine(parts: Stored) -> Verdict:
     trail = ChainCheck(parts.database, keyring.hasher("audit-chain"), keyring.hasher("audit-checkpoint"))
     await trail.run()
     await vault.compare(trail.known)
-    problems = [*vault.problems, *trail.problems]
+    accounts, of_accounts = await check_accounts(parts.database, parts.accounts.identities)
+    records, of_records = await check_records(parts.database, Records(keyring.hasher("proof-records")))
+    spent = BudgetCheck(parts.database)
+    await spent.run()
+    problems = [*vault.problems, *of_accounts, *of_records, *spent.problems, *trail.problems]
     known = parts.head.read()
     if known is not None and not known.genuine:
         problems.append(Problem("changed", str(known.path), "Its signature is not this server's."))
     elif known is not None and not await parts.audit.has(known):
         number = known.checkpoint.number
         problems.append(Problem("older", "the database", f"It lacks audit checkpoint {number} of {known.path}."))
-    return Verdict(vault.rows, trail.known.events, trail.known.checkpoints, problems)
+    rows = vault.rows + accounts + records + spent.rows
+    return Verdict(rows, trail.known.events, trail.known.checkpoints, problems)

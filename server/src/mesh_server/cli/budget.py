@@ -14,7 +14,7 @@ from mesh_server.billing.models import DOLLAR, BudgetScope, Period, Standing, Un
 from mesh_server.billing.refusals import amount_of, amount_text
 from mesh_server.cli import _options
 from mesh_server.cli._parts import Stored, stored
-from mesh_server.errors import StartupError
+from mesh_server.errors import BudgetNotFound, StartupError
 from mesh_server.ids import moment
 from mesh_server.settings import Settings, load
 
@@ -108,7 +108,10 @@ def rm(config: str | None, data_dir: str | None, tenant: str, budget_id: str) ->
 
     async def work() -> None:
         async with stored(load({"config": config, "data_dir": data_dir})) as parts:
-            await Budgets(parts.database).remove(tenant, budget_id)
+            try:
+                await Budgets(parts.database).remove(tenant, budget_id)
+            except BudgetNotFound as problem:
+                raise StartupError(problem.message, exit_status=4) from None
 
     asyncio.run(work())
     click.echo(f"Removed {budget_id}.", err=True)

@@ -26,6 +26,7 @@ from mesh_server.listen import bind, serve
 from mesh_server.proofs import legacy
 from mesh_server.proofs.roots import create_root
 from mesh_server.settings import Settings, load
+from mesh_server.tracing.start import open_tracing
 from mesh_server.vault.crypto import create_master_key
 
 PROFILE = "dev"
@@ -123,7 +124,7 @@ async def _dev(settings: Settings, *, with_issuer: bool) -> int:
             issuer = _make_issuer(settings, url)
             beside = dev_issuer_endpoints(issuer)
             settings = replace(settings, issuers=(configuration(issuer.settings),))
-        services = await Services.open(settings)
+        services = await Services.open(settings, tracing=open_tracing(os.environ))
     except BaseException:
         for sock in sockets:
             sock.close()

@@ -1,5 +1,6 @@
 """`mesh-server serve`: production, with nothing made up."""
 
+import os
 import socket
 from collections.abc import Callable
 
@@ -12,9 +13,11 @@ from mesh_server.db.address import is_postgres
 from mesh_server.errors import MeshError, StartupError
 from mesh_server.listen import bind
 from mesh_server.listen import serve as listen
+from mesh_server.metrics.shared import Shared
 from mesh_server.proofs import legacy
 from mesh_server.proofs.roots import Roots
 from mesh_server.settings import MOST_WORKERS, Settings, load
+from mesh_server.tracing.start import open_tracing
 from mesh_server.workers import Worker, Workers
 from mesh_server.workers import check as check_workers
 
@@ -47,10 +50,11 @@ def serve(
         legacy.warn()
     if settings.workers == 1:
         with runner() as loop:
-            return loop.run(_serve(settings, None, _say(settings), None))
+            return loop.run(_serve(settings, None, _say(settings), None, behind_proxy=behind_proxy))
     sockets = bind(settings.host, settings.port)
     try:
-        return Workers(settings.workers, _worker(settings, sockets), _say(settings)).run()
+        work = _worker(settings, sockets, behind_proxy=behind_proxy)
+        return Workers(settings.workers, work, _say(settings)).run()
     finally:
         for sock in sockets:
             sock.close()
@@ -60,13 +64,15 @@ def _say(settings: Settings) -> Callable[[], None]:
     return lambda: click.echo(f"Serving on {settings.public_url}", err=True)
 
 
-def _worker(settings: Settings, sockets: list[socket.socket]) -> Worker:
-    """Return what each worker does with the sockets that it inherits."""
+def _worker(settings: Settings, sockets: list[socket.socket], *, behind_proxy: bool) -> Worker:
+    """Return what each worker does with the sockets, and the memory for metrics, that it inherits."""
+    shared = Shared(settings.workers)
 
-    def work(ready: Callable[[], None], parent: int) -> int:
+    def work(ready: Callable[[], None], parent: int, number: int) -> int:
+        serving = _serve(settings, sockets, ready, parent, shared, number, behind_proxy=behind_proxy)
         try:
             with runner() as loop:
-                return loop.run(_serve(settings, sockets, ready, parent))
+                return loop.run(serving)
         except (StartupError, MeshError) as problem:
             click.echo(f"mesh-server: {problem.message}", err=True)
             return problem.exit_status if isinstance(problem, StartupError) else 1
@@ -100,9 +106,17 @@ def check_address(settings: Settings, *, behind_proxy: bool) -> None:
 
 
 async def _serve(
-    settings: Settings, sockets: list[socket.socket] | None, on_started: Callable[[], None], parent: int | None
+    settings: Settings,
+    sockets: list[socket.socket] | None,
+    on_started: Callable[[], None],
+    parent: int | None,
+    shared: Shared | None = None,
+    number: int = 0,
+    *,
+    behind_proxy: bool,
 ) -> int:
-    services = await Services.open(settings)
+    tracing = open_tracing(os.environ)
+    services = await Services.open(settings, shared=shared, index=number, tracing=tracing)
     try:
         if not settings.issuers and not await services.accounts.has_any_token():
             raise StartupError(
@@ -113,7 +127,7 @@ async def _serve(
         sockets = sockets or bind(settings.host, settings.port)
         await services.background.start()
         interrupted = await listen(
-            services.application(),
+            services.application(behind_proxy=behind_proxy),
             sockets,
             trusted_proxies=settings.trusted_proxies,
             tls=settings.tls,

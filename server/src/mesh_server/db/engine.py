@@ -7,6 +7,7 @@ it the rows of that tenant and no others (docs/adr/0042).
 
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Coroutine
+from dataclasses import dataclass
 from typing import Any, TypeVar
 
 from mesh_server.db import address
@@ -19,6 +20,21 @@ Work = Callable[[Transaction], Coroutine[Any, Any, T]]
 
 #: Connections that one process opens to PostgreSQL at the most.
 CONNECTIONS = 10
+
+
+@dataclass(frozen=True, slots=True)
+class Load:
+    """How much a database of this process has to write.
+
+    Attributes:
+        waiting: units of work that wait.
+        commits: transactions that were written since the start.
+        writes: units of work in them.
+    """
+
+    waiting: int
+    commits: int
+    writes: int
 
 
 class Database(ABC):
@@ -97,6 +113,10 @@ class Database(ABC):
             DatabaseUnavailable: if the database can't be written now; nothing was changed.
             OutcomeUnknown: if the connection was lost at the commit and whether it happened can't be found out.
         """
+
+    @abstractmethod
+    def load(self) -> Load:
+        """Return how much there is to write, and how much was written."""
 
     async def check(self) -> None:
         """Raise where the database can't be read or written: for readiness."""

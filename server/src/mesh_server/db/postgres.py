@@ -13,7 +13,7 @@ import asyncpg
 from sqlalchemy.sql import ClauseElement
 
 from mesh_server.db import address, postgres_schema
-from mesh_server.db.engine import Database, T, Work
+from mesh_server.db.engine import Database, Load, T, Work
 from mesh_server.db.postgres_dialect import StatementDialect
 from mesh_server.db.postgres_errors import DRIVER_ERRORS, CommitLost, Kind, kind, translate
 from mesh_server.db.postgres_writer import Job, Writer, begin_with
@@ -171,6 +171,10 @@ class PostgresDatabase(Database):
         # Shielded: a caller that goes away must not take back a change that is about to be committed.
         result: T = await asyncio.shield(job.future)
         return result
+
+    def load(self) -> Load:
+        """Return how much there is to write; as `Database.load`."""
+        return self._writer.load()
 
     async def close(self) -> None:
         """Finish what waits to be written, then close; as `Database.close`."""

@@ -16,7 +16,7 @@ from typing import Any
 
 import structlog
 
-from mesh_server.db.engine import Work
+from mesh_server.db.engine import Load, Work
 from mesh_server.db.postgres_errors import DRIVER_ERRORS, CommitLost, Kind, Outcome, kind, translate
 from mesh_server.db.schema import Transaction
 from mesh_server.db.scope import ServerWork, setting
@@ -98,6 +98,11 @@ class Writer:
         self._tasks: set[asyncio.Task[None]] = set()
         self._active = 0  # tasks that will look for waiting closures once more
         self._swept = time.monotonic()
+        self._commits = self._writes = 0
+
+    def load(self) -> Load:
+        """Return how much waits, and how much was written."""
+        return Load(len(self._waiting), self._commits, self._writes)
 
     def put(self, job: Job) -> None:
         """Take a closure.
@@ -166,6 +171,8 @@ class Writer:
                     raise translate(problem) from None
                 await _back_off(conflicts + losses)
                 continue
+            self._commits += 1
+            self._writes += len(jobs)
             _answer(jobs, outcomes)
             return
 

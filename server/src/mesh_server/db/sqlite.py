@@ -20,7 +20,7 @@ from sqlalchemy.dialects import sqlite
 from sqlalchemy.sql import ClauseElement
 
 from mesh_server.db import sqlite_schema
-from mesh_server.db.engine import Database, T, Work
+from mesh_server.db.engine import Database, Load, T, Work
 from mesh_server.db.schema import Compiler, ConstraintBroken, Row
 from mesh_server.db.scope import Scope
 from mesh_server.errors import DatabaseUnavailable, StartupError, StorageReadOnly
@@ -120,6 +120,7 @@ class SQLiteDatabase(Database):
         self._compile = Compiler(sqlite.dialect(paramstyle="named"))
         self._jobs: queue.Queue[_Job | None] = queue.Queue(QUEUE_LIMIT)
         self._closed = False
+        self._commits = self._writes = 0
         self._local = threading.local()
         self._reader_connections: list[sqlite3.Connection] = []
         self._readers = ThreadPoolExecutor(READERS, "mesh-db-read", initializer=self._open_reader)
@@ -153,6 +154,10 @@ class SQLiteDatabase(Database):
         # Shielded: a caller that goes away must not take back a change that is about to be committed.
         result: T = await asyncio.shield(asyncio.wrap_future(job.future))
         return result
+
+    def load(self) -> Load:
+        """Return how much there is to write; as `Database.load`."""
+        return Load(self._jobs.qsize(), self._commits, self._writes)
 
     async def close(self) -> None:
         """Finish what waits to be written, then close. Closing twice is fine."""
@@ -233,6 +238,8 @@ class SQLiteDatabase(Database):
             for job in jobs:
                 job.future.set_exception(failure)
             return
+        self._commits += 1
+        self._writes += len(jobs)
         for job, result in done:
             job.future.set_result(result)
         for job, error in failed:

@@ -15,6 +15,9 @@ _ENDPOINTS = (
     ("GET", "/v1/mesh/getChallenge"),
     ("GET", "/api/v1/getCommitment"),
     ("POST", "/api/v1/verifyProof"),
+    ("POST", "/v1/mesh/storeKeyZKP"),
+    ("GET", "/v1/mesh/getCommitment"),
+    ("POST", "/v1/mesh/verifyProof"),
 )
 
 
@@ -51,6 +54,7 @@ def endpoints() -> list[Endpoint]:
             summary="Gone: the old scheme of proofs",
             access=PUBLIC,
             errors=("protocol_upgrade_required",),
+            deprecated=True,
         )
         for method, path in _ENDPOINTS
     ]

@@ -106,49 +106,53 @@ class LegacyRoutes:
 
     def endpoints(self) -> list[Endpoint]:
         """Return what this capability serves."""
+        return [endpoint for prefix in ("/api/v1", "/v1/mesh") for endpoint in self._under(prefix)]
+
+    def _under(self, prefix: str) -> list[Endpoint]:
         return [
             Endpoint(
                 method="POST",
-                path="/api/v1/storeKeyZKP",
+                path=f"{prefix}/storeKeyZKP",
                 handler=self.store,
                 summary="Keep a commitment (old scheme)",
                 access="keys:write",
                 body=StoreCommitment,
                 answer=CommitmentStored,
                 errors=("storage_read_only",),
-            ),
-            *(
-                Endpoint(
-                    method="GET",
-                    path=path,
-                    handler=self.challenge,
-                    summary="Ask for a challenge (old scheme)",
-                    access="verify",
-                    answer=OldChallenge,
-                    parameters=_NAME,
-                    errors=("rate_limited", "storage_read_only"),
-                )
-                for path in ("/api/v1/getChallenge", "/v1/mesh/getChallenge")
+                deprecated=True,
             ),
             Endpoint(
                 method="GET",
-                path="/api/v1/getCommitment",
+                path=f"{prefix}/getChallenge",
+                handler=self.challenge,
+                summary="Ask for a challenge (old scheme)",
+                access="verify",
+                answer=OldChallenge,
+                parameters=_NAME,
+                errors=("rate_limited", "storage_read_only"),
+                deprecated=True,
+            ),
+            Endpoint(
+                method="GET",
+                path=f"{prefix}/getCommitment",
                 handler=self.commitment,
                 summary="Read a commitment whose value is in the vault (old scheme)",
                 access="verify",
                 answer=Commitment,
                 parameters=_NAME,
                 errors=("record_not_found", "storage_read_only"),
+                deprecated=True,
             ),
             Endpoint(
                 method="POST",
-                path="/api/v1/verifyProof",
+                path=f"{prefix}/verifyProof",
                 handler=self.verify,
                 summary="Answer a challenge with a proof (old scheme)",
                 access="verify",
                 body=SubmitOldProof,
                 answer=OldVerdict,
                 errors=("record_not_found", "rate_limited", "storage_read_only"),
+                deprecated=True,
             ),
         ]
 

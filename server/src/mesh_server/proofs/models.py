@@ -23,6 +23,7 @@ zk_records = Table(
     Column("record", LargeBinary),
     Column("created_at", BigInteger, nullable=False),
     Column("removed_at", BigInteger),
+    Column("mac", LargeBinary),
 )
 
 zk_challenges = Table(

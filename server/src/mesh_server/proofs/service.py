@@ -9,6 +9,7 @@ from mesh_protocol.group import DecodingError
 from mesh_protocol.ksf import DEFAULT, Ksf
 from mesh_protocol.zkp import CHALLENGE_BYTES, LIFETIME_S, Subject
 from mesh_server.accounts.models import Account, Principal
+from mesh_server.audit.chain import KeyedHash
 from mesh_server.audit.service import Audit
 from mesh_server.db.engine import Database
 from mesh_server.db.schema import Transaction
@@ -35,7 +36,7 @@ from mesh_server.proofs.models import (
     Rates,
     Target,
 )
-from mesh_server.proofs.records import FIRST_VERSION, StoredRecord
+from mesh_server.proofs.records import FIRST_VERSION, Records, StoredRecord
 from mesh_server.proofs.roots import Roots
 
 MAX_PAGE = 200
@@ -53,12 +54,16 @@ class Proofs:
         roots: what the seeds are derived from; not in the database.
         server_id: this server's identity, MESH_SERVER_ID.
         rates: how often a value may be tried.
+        audit: is told of enrolments, proofs and removals.
+        keyed_hash: proves that records are as this server wrote them.
 
     Raises:
         StartupError: if the identity can't be one.
     """
 
-    def __init__(self, database: Database, roots: Roots, server_id: str, rates: Rates, audit: Audit) -> None:
+    def __init__(
+        self, database: Database, roots: Roots, server_id: str, rates: Rates, audit: Audit, keyed_hash: KeyedHash
+    ) -> None:
         if not 1 <= len(server_id.encode()) <= zkp.MAX_SERVER_ID_BYTES:
             raise StartupError(f"MESH_SERVER_ID must have 1 to {zkp.MAX_SERVER_ID_BYTES} bytes.")
         self._database = database
@@ -66,6 +71,7 @@ class Proofs:
         self._server_id = server_id
         self._rates = rates
         self._audit = audit
+        self._records = Records(keyed_hash)
 
     def target(self, principal: Principal, *, suite: str, server_id: str, namespace: str, name: str) -> Target:
         """Return what a request is about; it must mean this server, before anything else is looked at.
@@ -101,7 +107,7 @@ class Proofs:
         """
         principal.require("keys:write")
         buckets = self._buckets(principal, target.record_id, caller.address)
-        before = await self._database.read(lambda tx: records.find(tx, principal, target.record_id), principal)
+        before = await self._database.read(lambda tx: self._records.find(tx, principal, target.record_id), principal)
         _check_overwrite(before, overwrite=overwrite)
         version = FIRST_VERSION if before is None else before.version + 1
         seeds = self._roots.current_seeds(principal.tenant_id)
@@ -157,8 +163,8 @@ class Proofs:
             if pending is None or not proof.equal(pending.bind, caller.bind):
                 return _unusable("enrolment")
             problem: MeshError | None = self._judge_enrollment(pending, ksf, record, made)
-            if problem is None and not await records.put(tx, pending, ksf, record, now):
-                found = await records.find(tx, principal, pending.record_id)
+            if problem is None and not await self._records.put(tx, pending, ksf, record, now):
+                found = await self._records.find(tx, principal, pending.record_id)
                 problem = _beaten(pending, found)
             if problem is not None:
                 return problem
@@ -203,7 +209,7 @@ class Proofs:
         """
         principal.require("verify")
         buckets = self._buckets(principal, target.record_id, caller.address)
-        found = await self._database.read(lambda tx: records.find(tx, principal, target.record_id), principal)
+        found = await self._database.read(lambda tx: self._records.find(tx, principal, target.record_id), principal)
         current = self._roots.current_seeds(principal.tenant_id)
         record, seeds, ksf, version = current.fake, current, DEFAULT.encode(), FIRST_VERSION
         if found is not None and found.record is not None and found.ksf is not None:
@@ -250,7 +256,7 @@ class Proofs:
             pending = await challenges.take_challenge(tx, principal, name, now)
             if pending is None or not proof.equal(pending.bind, caller.bind):
                 return _unusable("challenge")
-            found = await records.find(tx, principal, pending.record_id)
+            found = await self._records.find(tx, principal, pending.record_id)
             # Judged in any case, so that what is not enrolled takes as long; 0.2 ms of arithmetic in the writer's turn
             # are cheaper than a second transaction (docs/adr/0032).
             right = proof.verify(pending.public_key, zkp.tag_of(pending.digest), made)
@@ -284,7 +290,7 @@ class Proofs:
 
         async def work(tx: Transaction) -> bool:
             await challenges.abandon(tx, principal, namespace, name)
-            removed = await records.remove(tx, principal, namespace, name, now_us())
+            removed = await self._records.remove(tx, principal, namespace, name, now_us())
             if removed:
                 await self._audit.record(tx, principal, "proof.removed", name, details={"namespace": namespace})
             return removed
@@ -331,7 +337,7 @@ class Proofs:
         """
         if provable is not True:
             await challenges.abandon(tx, holder, namespace, name, but=provable or b"")
-        await records.remove(tx, holder, namespace, name, now_us())
+        await self._records.remove(tx, holder, namespace, name, now_us())
 
     async def provable(self, tx: Transaction, holder: Account, namespace: str, first: str, last: str) -> set[str]:
         """Return which names, from the first to the last, can be verified."""

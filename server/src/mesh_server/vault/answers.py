@@ -25,8 +25,9 @@ from mesh_server.vault.crypto import equal
 from mesh_server.vault.keyring import Keyring, dek_id
 from mesh_server.vault.models import chat_answers
 
+HOUR_US = 3600 * 1_000_000
 #: Microseconds for which an answer is kept where the operator says nothing.
-KEPT_US = 24 * 3600 * 1_000_000
+KEPT_US = 24 * HOUR_US
 #: Larger answers are not kept; the call is still made once.
 MOST_BYTES = 8 * 1024 * 1024
 _FORGET_STEP = 1_000
@@ -47,10 +48,14 @@ _FIND = select(
 _ADD = insert(chat_answers).values({column.name: bindparam(f"{column.name}_") for column in chat_answers.c})
 _DROP = delete(chat_answers).where(_MINE)
 _HELD = _MINE & (chat_answers.c.holder == bindparam("holder_")) & (chat_answers.c.created_at == bindparam("created_"))
-_DROP_HELD = delete(chat_answers).where(_HELD)
+#: An answer that was stored stays: its reader may have left after it, and a deadline may have passed.
+_OPEN = _HELD & chat_answers.c.answer.is_(None)
+_DROP_OPEN = delete(chat_answers).where(_OPEN)
+_LET_GO = update(chat_answers).where(_OPEN).values(holder=bindparam("nobody_"))
 _ANSWER = (
-    update(chat_answers).where(_HELD).values(tenant_key_id=bindparam("tenant_key_id_"), answer=bindparam("answer_"))
+    update(chat_answers).where(_OPEN).values(tenant_key_id=bindparam("tenant_key_id_"), answer=bindparam("answer_"))
 )
+_SHORTEN = update(chat_answers).where(_HELD).values(expires_at=bindparam("expires_at_"))
 _OLD = (
     select(chat_answers.c.tenant_id, chat_answers.c.account_id, chat_answers.c.key_hash)
     .where(chat_answers.c.expires_at <= bindparam("now_"))
@@ -75,11 +80,13 @@ class Same:
         key: the header `Idempotency-Key`, or what stands in its place.
         request: everything that the answer depends on.
         kept_us: microseconds for which the answer is kept.
+        failure_kept_us: the same for a failure after which nothing may be done again; None for as long as an answer.
     """
 
     key: bytes
     request: bytes
     kept_us: int = KEPT_US
+    failure_kept_us: int | None = None
 
     def __repr__(self) -> str:
         """Return nothing of the request: it is what somebody said."""
@@ -96,6 +103,7 @@ class Ticket:
     fingerprint: bytes
     holder: str
     created_at: int
+    failure_kept_us: int | None = None
 
 
 class Running:
@@ -147,6 +155,7 @@ class StoredAnswers:
             self._hash(b"request" + same.request),
             self._holder(),
             now_us(),
+            same.failure_kept_us,
         )
 
         async def work(tx: Transaction) -> Ticket | StoredAnswer | Running:
@@ -179,6 +188,8 @@ class StoredAnswers:
 
         async def work(tx: Transaction) -> None:
             if len(answer.body) > MOST_BYTES:
+                held = {"holder_": ticket.holder, "created_": ticket.created_at}
+                await tx.execute(_LET_GO, **_mine(ticket), **held, nobody_="")
                 return
             name, tenant_key = await self._keyring.current(tx, ticket.tenant_id)
             sealed = crypto.seal(tenant_key, dek_id(name), msgspec.msgpack.encode(answer), _place(ticket))
@@ -195,13 +206,21 @@ class StoredAnswers:
 
     async def store(self, principal: Principal, ticket: Ticket, answer: StoredAnswer) -> None:
         """Write an answer that no usage is written with: a failure after which nothing may be done again."""
-        await self._database.write(self.finish(ticket, answer), principal)
+        finish = self.finish(ticket, answer)
+
+        async def work(tx: Transaction) -> None:
+            await finish(tx)
+            if ticket.failure_kept_us is not None:
+                held = {"holder_": ticket.holder, "created_": ticket.created_at}
+                await tx.execute(_SHORTEN, **_mine(ticket), **held, expires_at_=now_us() + ticket.failure_kept_us)
+
+        await self._database.write(work, principal)
 
     async def abandon(self, principal: Principal, ticket: Ticket) -> None:
         """Give the right back: nothing was done, the same request may come again."""
 
         async def work(tx: Transaction) -> None:
-            await tx.execute(_DROP_HELD, **_mine(ticket), holder_=ticket.holder, created_=ticket.created_at)
+            await tx.execute(_DROP_OPEN, **_mine(ticket), holder_=ticket.holder, created_=ticket.created_at)
 
         await self._database.write(work, principal)
 
@@ -226,6 +245,8 @@ class StoredAnswers:
             return msgspec.msgpack.decode(crypto.unseal(tenant_key, answer, _place(first)), type=StoredAnswer)
         if holder == ticket.holder or await self._is_alive(tx, holder):
             return Running()
+        if not holder:
+            raise OutcomeUnknown("This call was made, and its answer was too large to be kept.")
         raise OutcomeUnknown("The process that made this call ended before its answer was stored.")
 
 
@@ -234,11 +255,19 @@ def _mine(ticket: Ticket) -> dict[str, object]:
 
 
 def _place(ticket: Ticket) -> crypto.Place:
-    """Return where an answer belongs; its whole row is bound to it."""
+    return chat_answer_place(
+        ticket.tenant_id, ticket.account_id, ticket.key_hash, ticket.fingerprint, ticket.created_at
+    )
+
+
+def chat_answer_place(
+    tenant_id: str, account_id: str, key_hash: str, fingerprint: bytes, created_at: int
+) -> crypto.Place:
+    """Return where an answer belongs; its whole row is bound to it. Arguments as the columns of `chat_answers`."""
     return crypto.Place(
-        tenant=ticket.tenant_id,
-        owner=ticket.account_id,
-        object_id=f"{ticket.key_hash}/{ticket.fingerprint.hex()}",
-        version=ticket.created_at,
+        tenant=tenant_id,
+        owner=account_id,
+        object_id=f"{key_hash}/{fingerprint.hex()}",
+        version=created_at,
         purpose="stored-chat-answer",
     )

@@ -18,10 +18,21 @@ from mesh_server.db.schema import Row, Transaction
 from mesh_server.db.scope import ServerWork
 from mesh_server.errors import VaultDamaged
 from mesh_server.vault import crypto, statements
+from mesh_server.vault.answers import chat_answer_place
 from mesh_server.vault.grants import GRANT
 from mesh_server.vault.idempotency import answer_place
 from mesh_server.vault.keyring import Keyring, opens_canary
-from mesh_server.vault.models import Limits, grants, idempotency, keks, key_tags, key_versions, keys, tenant_keys
+from mesh_server.vault.models import (
+    Limits,
+    chat_answers,
+    grants,
+    idempotency,
+    keks,
+    key_tags,
+    key_versions,
+    keys,
+    tenant_keys,
+)
 from mesh_server.vault.seals import Seals, check
 from mesh_server.vault.store import Store
 
@@ -181,15 +192,18 @@ class VaultCheck:
         await self._database.read(work, ServerWork.VERIFY)
 
     async def _answers(self) -> None:
-        async for row in self._scan(idempotency):
-            where = f"idempotency {row['tenant_id']}/{row['account_id']}/{row['key_hash']}"
-            try:
-                place = answer_place(
-                    row["tenant_id"], row["account_id"], row["key_hash"], row["fingerprint"], row["created_at"]
-                )
-                crypto.unseal(await self._tenant_key(row), row["answer"], place)
-            except (*_BAD, AttributeError) as problem:
-                self._say("changed", where, _sentence(problem))
+        for table, place_of in ((idempotency, answer_place), (chat_answers, chat_answer_place)):
+            async for row in self._scan(table):
+                if row["answer"] is None and table is chat_answers:
+                    continue  # its call is under way, or nobody knows what became of it
+                where = f"{table.name} {row['tenant_id']}/{row['account_id']}/{row['key_hash']}"
+                try:
+                    place = place_of(
+                        row["tenant_id"], row["account_id"], row["key_hash"], row["fingerprint"], row["created_at"]
+                    )
+                    crypto.unseal(await self._tenant_key(row), row["answer"], place)
+                except (*_BAD, AttributeError) as problem:
+                    self._say("changed", where, _sentence(problem))
 
     async def _tenant_key(self, row: dict[str, Any]) -> bytes:
         async def work(tx: Transaction) -> bytes:

@@ -39,6 +39,10 @@ api_key = "sk-plain-shared-1234"
 [[routes]]
 model = "ours"
 targets = ["plain/plain-model", "openai/gpt-5.6-sol", "anthropic/claude-haiku-5-5"]
+
+[[routes]]
+model = "priced"
+targets = ["openai/gpt-5.6-sol", "anthropic/claude-haiku-5-5"]
 """
 
 MESSAGE = {
@@ -64,7 +68,7 @@ def events(exchange):
     """Return a stream's events of that format; the last of them is the terminal one."""
     if exchange.path.endswith("/messages"):
         start = {**MESSAGE, "content": [], "stop_reason": None, "usage": {"input_tokens": 3, "output_tokens": 1}}
-        return _named(
+        return named(
             {"type": "message_start", "message": start},
             {"type": "content_block_start", "index": 0, "content_block": {"type": "text", "text": ""}},
             {"type": "content_block_delta", "index": 0, "delta": {"type": "text_delta", "text": "Hello"}},
@@ -75,7 +79,7 @@ def events(exchange):
     if exchange.path.endswith("/responses"):
         begun = {**RESPONSE, "status": "in_progress", "output": [], "usage": None}
         place = {"item_id": "m", "output_index": 0, "content_index": 0}
-        return _named(
+        return named(
             {"type": "response.created", "response": begun},
             {"type": "response.output_item.added", "output_index": 0, "item": {**_SAID, "content": []}},
             {"type": "response.output_text.delta", **place, "delta": "Hello", "logprobs": []},
@@ -91,7 +95,7 @@ def cut(exchange):
     return events(exchange)[: 2 if exchange.path.endswith("/chat/completions") else -1]
 
 
-def _named(*found):
+def named(*found):
     numbered = [{**event, "sequence_number": n} for n, event in enumerate(found)]
     return [f"event: {e['type']}\ndata: {json.dumps(e)}\n\n".encode() for e in numbered]
 

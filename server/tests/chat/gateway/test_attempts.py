@@ -244,3 +244,16 @@ def test_a_cancelled_probe_leaves_room_for_the_next():
         raise asyncio.CancelledError
     with breaker.passing("x"):
         pass
+
+
+def test_who_is_left_alone_is_told_until_a_probe_may_go_and_while_it_does():
+    breaker = Breaker(Patience(failures=1, rest_s=0.0))
+    breaker.leave("acme/m", ProviderUnavailable("no"))
+    assert breaker.resting() == []  # the next call is let pass
+    breaker.enter("acme/m")
+    assert breaker.resting() == ["acme/m"]
+    breaker.leave("acme/m", None)
+    assert breaker.resting() == []
+    patient = Breaker(Patience(failures=1, rest_s=60.0))
+    patient.leave("acme/m", ProviderUnavailable("no"))
+    assert patient.resting() == ["acme/m"]

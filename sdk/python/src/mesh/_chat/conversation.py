@@ -89,7 +89,8 @@ class _History:
             self._keep(said, answer)
 
         state.on_end = end
-        self._streams.append(state)
+        if state.error is None:
+            self._streams.append(state)
 
 
 class Conversation(_History):

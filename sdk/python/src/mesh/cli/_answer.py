@@ -116,5 +116,5 @@ def tell_about(result: ChatResult) -> None:
 
 def spent(model: str, usage: Any) -> str:
     """Return who answered, and what it cost."""
-    cost = "" if usage.cost_usd is None else f" · ${usage.cost_usd:.6f}"
+    cost = "" if usage.cost_usd is None else f" · {dollars(usage.cost_usd)}"
     return f"{model} · {usage.input_tokens} + {usage.output_tokens} tokens{cost}"

@@ -32,15 +32,17 @@ def bars(
     for line in reversed(range(height)):
         cells = (levels[_eighths(amount / max(amounts), line, height)] * bar + " " * gap for amount in amounts)
         lines.append(f"{top if line == height - 1 else '':<{len(top)}} {''.join(cells)}".rstrip())
-    axis = _axis(days[0][0], days[-1][0], len(amounts) * (bar + gap) - gap)
-    return [*lines, f"{'':<{len(top)}} {axis}" + (f" ({size} days a bar)" if size > 1 else "")]
+    axis = _axis(days[0][0], days[-1][0], size, used=len(amounts) * (bar + gap) - gap, room=width - len(top) - 1)
+    return [*lines, f"{'':<{len(top)}} {axis}"]
 
 
-def _axis(first: str, last: str, used: int) -> str:
-    """Return the first day under the first bar, and the last one under the last, if there is room for both."""
+def _axis(first: str, last: str, size: int, *, used: int, room: int) -> str:
+    """Return the first day under the first bar and the last one under the last, as far as there is room for them."""
     if first == last:
         return first
-    return f"{first}{last:>{used - len(first)}}" if used > len(first) + len(last) else f"{first} to {last}"
+    both = f"{first}{last:>{used - len(first)}}" if used > len(first) + len(last) else f"{first} to {last}"
+    told = f" ({size} days a bar)" if size > 1 else ""
+    return next(text for text in (both + told, both, f"{first} …", first[:room]) if len(text) <= room)
 
 
 def _eighths(share: float, line: int, height: int) -> int:

@@ -20,7 +20,7 @@ from mesh.cli.mesh_auth_doctor import show
 @json_option
 @server_option
 def doctor(as_json: bool, server: str | None) -> int:
-    """Check server, login, models and vault, and say what to do. Changes nothing.
+    """Check server, login, models, vault and budget, and say what to do. Changes nothing.
 
     It tells your account's id, too, by which others share keys with you. What a login needs is checked by
     `mesh-auth doctor`.

@@ -21,7 +21,7 @@ _COMMANDS = {
     "usage": ("usage", "usage", "Show what you have spent, by day, model, key, …"),
     "budget": ("budget", "budget", "Show what you may spend, and what is left."),
     "config": ("config", "config", "Show where each setting comes from, and change those of the profile."),
-    "doctor": ("doctor", "doctor", "Check server, login, models and vault, and say what to do."),
+    "doctor": ("doctor", "doctor", "Check server, login, models, vault and budget, and say what to do."),
 }
 
 

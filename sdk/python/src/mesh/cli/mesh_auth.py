@@ -3,6 +3,7 @@
 import sys
 
 import click
+from click.shell_completion import CompletionItem
 
 from mesh import __version__
 from mesh.cli._lazy import LazyGroup
@@ -30,6 +31,16 @@ class _Group(LazyGroup):
         if not args or (args[0].startswith("-") and args[0] not in {"--help", "-h", "--version"}):
             args = ["login", *args]
         return super().parse_args(ctx, args)
+
+    def shell_complete(self, ctx: click.Context, incomplete: str) -> list[CompletionItem]:
+        """Return what can follow, the options of `login` among it: they need no command before them."""
+        found = super().shell_complete(ctx, incomplete)
+        login = self.get_command(ctx, "login") if incomplete.startswith("-") else None
+        if login is None:
+            return found
+        own = {item.value for item in found}
+        options = login.shell_complete(click.Context(login, info_name="login", parent=ctx), incomplete)
+        return [*found, *(item for item in options if item.value not in own)]
 
 
 @click.group(cls=_Group, context_settings={"help_option_names": ["-h", "--help"]})

@@ -1,5 +1,6 @@
 """The client that renews in the background: no call waits, and its thread ends with it."""
 
+import asyncio
 import gc
 import os
 import threading
@@ -148,3 +149,81 @@ def test_a_session_that_is_over_is_not_asked_for_again(issuer, logged_in, monkey
 def test_a_margin_that_is_none_is_refused(margin):
     with pytest.raises(ValueError, match="refresh_margin"):
         AutoRefreshMeshClient("http://127.0.0.1:1", refresh_margin=margin)
+
+
+# --- the asynchronous twin ---
+
+
+async def test_the_asynchronous_client_renews_without_a_call(issuer, logged_in, store):
+    issuer.life = 1.5
+    logged_in()
+    async with mesh.AsyncAutoRefreshMeshClient(issuer.url) as client:
+        await client.list_keys()
+        first = store.load().access_token
+        await asyncio.to_thread(until, lambda: store.load().access_token != first)
+        assert await client.list_keys() == []
+        assert len(threads()) == 1
+    assert not threads()
+
+
+async def test_it_renews_where_the_event_loop_stands_still(issuer, logged_in, store):
+    issuer.life = 1.5
+    logged_in()
+    async with mesh.AsyncAutoRefreshMeshClient(issuer.url) as client:
+        await client.list_keys()
+        first = store.load().access_token
+        until(lambda: store.load().access_token != first)  # blocks the loop
+        assert await client.list_keys() == []
+
+
+async def test_both_kinds_share_the_login(issuer, logged_in):
+    issuer.life = 1.2
+    logged_in()
+    async with mesh.AsyncAutoRefreshMeshClient(issuer.url) as one:
+        with AutoRefreshMeshClient(issuer.url) as other:
+            other.list_keys()
+            await asyncio.gather(*(one.list_keys() for _ in range(5)))
+            await asyncio.to_thread(until, lambda: issuer.refreshes)
+            assert other.list_keys() == await one.list_keys() == []
+    assert issuer.reuses == 0
+    assert not threads()
+
+
+@pytest.mark.parametrize("arguments", [{"auto_refresh": False}, {"auth_token": "given"}])
+async def test_it_has_no_thread_where_nothing_is_renewed(issuer, logged_in, arguments):
+    logged_in()
+    async with mesh.AsyncAutoRefreshMeshClient(issuer.url, **arguments) as client:
+        await client.list_keys()
+        assert not threads()
+
+
+def test_its_thread_ends_with_a_client_that_nobody_closed(issuer, logged_in):
+    logged_in()
+
+    async def use():
+        client = mesh.AsyncAutoRefreshMeshClient(issuer.url)
+        await client.list_keys()
+        await client._transport.close()
+        return weakref.ref(client)
+
+    gone = asyncio.run(use())
+    gc.collect()
+    assert gone() is None
+    until(lambda: not threads())
+
+
+async def test_it_says_that_a_session_is_over(issuer, logged_in):
+    logged_in(expires_in=0.3)
+    for family in issuer.families.values():
+        family["ended"] = True
+    async with mesh.AsyncAutoRefreshMeshClient(issuer.url) as client:
+        with pytest.raises(mesh.AuthenticationError):
+            await client.list_keys()
+        await client.close()
+        await client.close()
+
+
+@pytest.mark.parametrize("margin", [-1, float("nan"), float("inf")])
+def test_it_refuses_a_margin_that_is_none(margin):
+    with pytest.raises(ValueError, match="refresh_margin"):
+        mesh.AsyncAutoRefreshMeshClient("http://127.0.0.1:1", refresh_margin=margin)

@@ -64,6 +64,10 @@ class Catalog:
         self.aliases = aliases
         self._by_name = {name: model for model in models for name in (*model.also, model.id)}
 
+    def exact(self, name: str) -> Model | None:
+        """Return a model by a name that its provider gives it; None where it is unknown here."""
+        return self._by_name.get(name)
+
     def find(self, name: str) -> Model | None:
         """Return a model by its name, another name of it, or an alias; None where it is unknown here."""
         found = self._by_name.get(name)

@@ -84,6 +84,7 @@ class PriceList:
         self._providers = table.providers
         self._decoded: dict[str, list[_Model]] = {}
         self._find = lru_cache(4096)(self._look)
+        self._newest = lru_cache(4096)(self._look_newest)
 
     def of(self, address: str, name: str, model: str, *, today: date, tier: str | None = None) -> Prices | None:
         """Return a model's prices; None where none are known.
@@ -103,13 +104,16 @@ class PriceList:
             (p for p in reversed(found) if p.tier is None), None
         )
 
-    def all_of(self, address: str, name: str, model: str, *, today: date) -> list[Prices]:
+    def all_of(self, address: str, name: str, model: str, *, today: date) -> tuple[Prices, ...]:
         """Return a model's prices for every tier of service; the arguments are those of `of`."""
+        return self._newest(address, name, model, today)
+
+    def _look_newest(self, address: str, name: str, model: str, today: date) -> tuple[Prices, ...]:
         newest: dict[str | None, Prices] = {}
         for prices in self._find(address, name, model):
             if prices.since is None or prices.since <= today:
                 newest[prices.tier] = prices
-        return list(newest.values())
+        return tuple(newest.values())
 
     def _look(self, address: str, name: str, model: str) -> tuple[Prices, ...]:
         own = self._own.prices.get(f"{name}/{model}") or self._own.prices.get(model) if self._own is not None else None
@@ -135,7 +139,7 @@ def cost(prices: Prices, usage: Usage) -> int:
     output holds for thinking, too.
     """
     plain = max(usage.input - usage.cached - usage.cache_write, 0)
-    short = usage.cache_write - usage.cache_write_long
+    short = max(usage.cache_write - usage.cache_write_long, 0)
     write = prices.input if prices.cache_write is None else prices.cache_write
     total = (
         plain * _at(prices.input, usage.input)

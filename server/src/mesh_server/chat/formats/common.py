@@ -41,6 +41,7 @@ class ChatRequest(msgspec.Struct, kw_only=True):
         headers: those of the request that a provider of the same format gets, by lower-case name.
         timeout: seconds that the caller gives the whole call; None for no limit of its own.
         is_mesh: it came by Mesh chat, which promises to fit a request to its model.
+        provider_is_a_guess: of a client that knows no models but its own: where the model says otherwise, it is wrong.
     """
 
     format: Format
@@ -57,6 +58,7 @@ class ChatRequest(msgspec.Struct, kw_only=True):
     headers: dict[str, str] = field(default_factory=dict)
     timeout: float | None = None
     is_mesh: bool = False
+    provider_is_a_guess: bool = False
 
     def __repr__(self) -> str:
         return f"<ChatRequest of {self.format} for {self.model}>"

@@ -142,6 +142,10 @@ class Direct:
             raise
         return DirectAnswer(self, origin, connection)
 
+    def origins(self) -> Mapping[str, Origin]:
+        """Return the connections by what the addresses behind them begin with."""
+        return self._origins
+
     async def close(self) -> None:
         """Close every connection."""
         self._closed = True

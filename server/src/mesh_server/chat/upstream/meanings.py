@@ -86,6 +86,7 @@ def failure_of(
         should_retry: the header `x-should-retry`, by which OpenAI and Anthropic say whether another try is safe.
     """
     failure = _meaning(target, status, body, seconds(retry_after))
+    failure.answered = status >= 400 and status != 504
     # Overloaded and over the rate mean that nothing was begun; of other failures only the provider itself can say so.
     if should_retry in {"true", "false"}:
         failure.unexecuted = should_retry == "true"

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Protocol
 from urllib.parse import urlsplit
 from urllib.request import getproxies, proxy_bypass
 
-from mesh_server.chat.upstream.direct import MAX_ANSWER_BYTES, Direct, has_roots
+from mesh_server.chat.upstream.direct import MAX_ANSWER_BYTES, Direct, Origin, has_roots
 
 if TYPE_CHECKING:
     from mesh_server.chat.upstream.proxied import Proxied
@@ -99,6 +99,10 @@ class Pool:
         way = self._direct if straight else self._through_proxy()
         idle_s = self._idle_s if streams else self._whole_s
         return await way.request(method, url, headers=headers, body=body, idle_s=idle_s, within_s=within_s)
+
+    def origins(self) -> Mapping[str, Origin]:
+        """Return our own connections by what the addresses behind them begin with."""
+        return self._direct.origins()
 
     async def close(self) -> None:
         """Close every connection."""

@@ -1,0 +1,1 @@
+"""Spans for OpenTelemetry, where the operator asks for them."""
