@@ -10,6 +10,7 @@ import contextlib
 from collections import deque
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
+from operator import attrgetter
 
 import structlog
 
@@ -37,7 +38,8 @@ RETRY_S = 0.5
 #: More to be written in the transaction of a call's usage.
 Also = Callable[[Transaction], Awaitable[None]]
 
-_COLUMNS = tuple((f"{column.name}_", column.name) for column in usage_events.c)
+_PARAMETERS = tuple(f"{column.name}_" for column in usage_events.c)
+_values = attrgetter(*(column.name for column in usage_events.c))
 _log = structlog.get_logger("mesh.billing")
 
 
@@ -219,7 +221,7 @@ class Recorder:
 
 
 def _row(event: UsageEvent) -> dict[str, object]:
-    return {parameter: getattr(event, name) for parameter, name in _COLUMNS}
+    return dict(zip(_PARAMETERS, _values(event), strict=True))
 
 
 def _finish(batch: list[Settlement], used: dict[int, int]) -> None:
