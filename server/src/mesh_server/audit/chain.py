@@ -8,8 +8,9 @@ HMAC-SHA-256 under keys derived from the server's root key, which is in the data
 who can write to the database can't compute a link.
 """
 
-from collections.abc import Callable, Sequence
-from dataclasses import astuple, dataclass
+from collections.abc import Callable
+from dataclasses import dataclass
+from operator import attrgetter
 
 from mesh_protocol.transcript import lp
 from mesh_server.audit.models import Event
@@ -19,6 +20,8 @@ Field = str | int | bytes | None
 
 #: What the first checkpoint follows.
 NO_MAC = bytes(32)
+
+_of_event = attrgetter(*Event.__slots__)
 
 
 @dataclass(frozen=True, slots=True)
@@ -48,25 +51,33 @@ def genesis(keyed_hash: KeyedHash, chain: str) -> bytes:
     return keyed_hash(fields("MESH-AUDIT-V01/chain", chain))
 
 
-def link(keyed_hash: KeyedHash, previous: bytes, chain: str, seq: int, event: Event) -> bytes:
-    """Return the hash of an event at its place in a chain."""
-    content: Sequence[Field] = astuple(event)
-    return keyed_hash(fields("MESH-AUDIT-V01/row", previous, chain, seq, *content))
+def content(event: Event) -> bytes:
+    """Return an event as bytes, without its place.
+
+    Raises:
+        TypeError, UnicodeEncodeError: if it holds what has no place in a chain.
+    """
+    return fields(*_of_event(event))
+
+
+def link(keyed_hash: KeyedHash, previous: bytes, chain: str, seq: int, event: bytes) -> bytes:
+    """Return the hash of an event, as `content` returns it, at its place in a chain."""
+    return keyed_hash(fields("MESH-AUDIT-V01/row", previous, chain, seq) + event)
 
 
 def sign(
     keyed_hash: KeyedHash, *, number: int, chain: str, seq: int, head: bytes, at: int, prev_mac: bytes
 ) -> Checkpoint:
     """Return a checkpoint with its signature."""
-    content = fields("MESH-AUDIT-V01/checkpoint", prev_mac, number, chain, seq, head, at)
-    return Checkpoint(number, chain, seq, head, at, prev_mac, keyed_hash(content))
+    signed = fields("MESH-AUDIT-V01/checkpoint", prev_mac, number, chain, seq, head, at)
+    return Checkpoint(number, chain, seq, head, at, prev_mac, keyed_hash(signed))
 
 
 def _field(value: Field) -> bytes:
-    if value is None:
-        return b"\x00"
     if isinstance(value, str):
         return b"\x01" + lp(value.encode())
+    if value is None:
+        return b"\x00"
     if isinstance(value, int):
         return b"\x02" + lp(str(int(value)).encode())
     if isinstance(value, bytes):

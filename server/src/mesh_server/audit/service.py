@@ -1,7 +1,7 @@
 """Writes the audit trail inside the transactions of the changes, and reads it.
 
-Each process writes a chain of its own, so that processes do not wait for each other; within a chain the head's row is
-locked by the transaction that adds to it.
+Each process writes a chain of its own, so that processes do not wait for each other. What the units of work of one
+transaction have to tell is added at its end, all at once (append.py).
 """
 
 import asyncio
@@ -14,6 +14,7 @@ import structlog
 
 from mesh_server.audit import chain as links
 from mesh_server.audit import statements
+from mesh_server.audit.append import Appender
 from mesh_server.audit.chain import Checkpoint, KeyedHash
 from mesh_server.audit.head import HeadFile, KnownHead
 from mesh_server.audit.models import SYSTEM, Actor, Event
@@ -60,7 +61,7 @@ class Audit:
         self._chain_hash = chain_hash
         self._checkpoint_hash = checkpoint_hash
         self._head = head
-        self._chain = uuid7()
+        self._appender = Appender(chain_hash, uuid7())
         self._task: asyncio.Task[None] | None = None
 
     # --- writing ---
@@ -100,21 +101,15 @@ class Audit:
             request_id=who.request_id,
             details=_encoder.encode(details or {}).decode(),
         )
-        head = await tx.one(statements.HEAD, chain_=self._chain)
-        seq, previous = (head[0], head[1]) if head else (0, links.genesis(self._chain_hash, self._chain))
-        hash_ = links.link(self._chain_hash, previous, self._chain, seq + 1, event)
-        row = {f"{name}_": getattr(event, name) for name in Event.__slots__}
-        await tx.execute(statements.ADD, chain_=self._chain, seq_=seq + 1, prev_hash_=previous, hash_=hash_, **row)
-        move = statements.MOVE_HEAD if head else statements.ADD_HEAD
-        await tx.execute(move, chain_=self._chain, seq_=seq + 1, hash_=hash_)
+        tx.at_end(self._appender, (event, links.content(event)), event.tenant_id)
 
     async def open(self) -> None:
-        """Begin this process's chain, so that its first writers find a head to lock."""
+        """Begin this process's chain."""
 
         async def work(tx: Transaction) -> None:
-            if await tx.one(statements.HEAD, chain_=self._chain) is None:
-                first = links.genesis(self._chain_hash, self._chain)
-                await tx.execute(statements.ADD_HEAD, chain_=self._chain, seq_=0, hash_=first)
+            if await tx.one(statements.HEAD, chain_=self._appender.chain) is None:
+                first = links.genesis(self._chain_hash, self._appender.chain)
+                await tx.execute(statements.ADD_HEAD, chain_=self._appender.chain, seq_=0, hash_=first)
 
         await self._database.write(work, ServerWork.AUDIT)
 
@@ -175,14 +170,14 @@ class Audit:
 
         async def work(tx: Transaction) -> Checkpoint | None:
             last = await tx.one(statements.HEAD, chain_=SYSTEM)  # the lock of all that sign
-            head = await tx.one(statements.HEAD, chain_=self._chain)
-            signed = await tx.one(statements.LAST_OF_CHAIN, chain_=self._chain)
+            head = await tx.one(statements.HEAD, chain_=self._appender.chain)
+            signed = await tx.one(statements.LAST_OF_CHAIN, chain_=self._appender.chain)
             if last is None or head is None or head[0] == (signed[0] if signed else 0):
                 return None
             made = links.sign(
                 self._checkpoint_hash,
                 number=last[0] + 1,
-                chain=self._chain,
+                chain=self._appender.chain,
                 seq=head[0],
                 head=head[1],
                 at=now_us(),

@@ -28,6 +28,10 @@ MOVE_HEAD = (
     .where(audit_heads.c.chain == bindparam("chain_"))
     .values(seq=bindparam("seq_"), hash=bindparam("hash_"))
 )
+#: Moves a head that is where it is believed to be, and no other.
+ADVANCE_HEAD = MOVE_HEAD.where(
+    audit_heads.c.seq == bindparam("before_seq_"), audit_heads.c.hash == bindparam("before_hash_")
+)
 PROBE = update(audit_probe).where(audit_probe.c.id == bindparam("id_")).values(at=bindparam("now_"))
 HEADS = select(audit_heads.c.chain, audit_heads.c.seq, audit_heads.c.hash).order_by(audit_heads.c.chain)
 

@@ -6,17 +6,19 @@ nothing behind in its connection: so a pooler between us and PostgreSQL may lend
 
 import asyncio
 import contextlib
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Mapping, Sequence
 from typing import Any, Self
 
 import asyncpg
 from sqlalchemy.sql import ClauseElement
 
 from mesh_server.db import address, postgres_schema
-from mesh_server.db.engine import Database, T, Work
+from mesh_server.db.endings import Ending
+from mesh_server.db.engine import Database, T, Touched, Work
 from mesh_server.db.postgres_dialect import StatementDialect
 from mesh_server.db.postgres_errors import DRIVER_ERRORS, CommitLost, Kind, kind, translate
-from mesh_server.db.postgres_writer import Job, Writer, begin_with
+from mesh_server.db.postgres_session import Job
+from mesh_server.db.postgres_writer import Writer, begin_with
 from mesh_server.db.schema import Compiler, Row
 from mesh_server.db.scope import Scope, setting
 from mesh_server.errors import DatabaseUnavailable
@@ -37,13 +39,20 @@ _BEGIN_READ = "BEGIN ISOLATION LEVEL REPEATABLE READ READ ONLY"
 
 
 class PostgresTransaction:
-    """A transaction on one connection."""
+    """A transaction on one connection.
 
-    __slots__ = ("_compile", "_connection")
+    Args:
+        connection: it.
+        compile_: writes statements.
+        job: whose part of the transaction it is; None for a reader's, and for the writer's own part.
+    """
 
-    def __init__(self, connection: Any, compile_: Compiler) -> None:
+    __slots__ = ("_compile", "_connection", "_job")
+
+    def __init__(self, connection: Any, compile_: Compiler, job: Job | None = None) -> None:
         self._connection = connection
         self._compile = compile_
+        self._job = job
 
     async def one(self, statement: ClauseElement, **parameters: object) -> Row | None:
         """Return the first row, or None."""
@@ -60,6 +69,18 @@ class PostgresTransaction:
         status: str = await self._connection.execute(*self._compile.positional(statement, parameters))
         count = status.rpartition(" ")[2]
         return int(count) if count.isdigit() else 0
+
+    async def many(self, statement: ClauseElement, rows: Sequence[Mapping[str, object]]) -> None:
+        """Run a statement that changes rows once for each set of parameters, in one round trip."""
+        positional = [self._compile.positional(statement, row) for row in rows]
+        if positional:
+            await self._connection.executemany(positional[0][0], [row[1:] for row in positional])
+
+    def at_end(self, ending: Ending, item: object, tenant_id: str) -> None:
+        """Leave something to the end of the transaction."""
+        if self._job is None:
+            raise RuntimeError("a reading transaction can leave nothing to its end")
+        self._job.leave(ending, item, tenant_id)
 
 
 class Pool:
@@ -123,7 +144,10 @@ class PostgresDatabase(Database):
         self._pool = pool
         self._compile = Compiler(StatementDialect())  # type: ignore[no-untyped-call]
         self._writer = Writer(
-            pool.connection, lambda connection: PostgresTransaction(connection, self._compile), writers
+            pool.connection,
+            lambda connection, job: PostgresTransaction(connection, self._compile, job),
+            self._compile,
+            writers,
         )
         self._closed = False
 
@@ -156,14 +180,14 @@ class PostgresDatabase(Database):
         await connection.execute("COMMIT")
         return result
 
-    async def write(self, work: Work[T], on_behalf_of: Scope) -> T:
+    async def write(self, work: Work[T], on_behalf_of: Scope, touched: Touched | None = None) -> T:
         """Run a unit of work and return its result after the commit; as `Database.write`."""
         if self._closed:
             raise DatabaseUnavailable("The server is stopping.", retry_after=5)
-        job = Job(work, setting(on_behalf_of))
+        job = Job(work, setting(on_behalf_of), touched)
         self._writer.put(job)
-        # Shielded: a caller that goes away must not take back a change that is about to be committed.
-        result: T = await asyncio.shield(job.future)
+        # A caller that goes away gives up the answer, and takes nothing back.
+        result: T = await job.future
         return result
 
     async def close(self) -> None:
