@@ -225,8 +225,8 @@ def _log_line(
     level = "warning" if answer.status >= 500 else "info"
     if not telemetry.writes(level):
         return
-    getattr(_log, level)(
-        "request",
+    telemetry.request_line(
+        level,
         method=request.scope["method"],
         route=endpoint.path if endpoint else None,  # the pattern: a path may hold the name of a key
         status=answer.status or None,
