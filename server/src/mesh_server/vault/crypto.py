@@ -94,6 +94,15 @@ def unseal(wrapping_key: bytes, blob: bytes, place: Place) -> bytes:
     Raises:
         VaultDamaged: if the blob, its place or the key is not what it was sealed with.
     """
+    return decrypt(message_key(wrapping_key, blob), blob, place)
+
+
+def message_key(wrapping_key: bytes, blob: bytes) -> bytes:
+    """Return the key that one sealed blob is encrypted under, after its commitment to the wrapping key was compared.
+
+    Raises:
+        VaultDamaged: if it is no sealed blob, or was sealed under another key.
+    """
     header = blob[:_HEADER_BYTES]
     if len(blob) < _CIPHERTEXT_AT + _TAG_BYTES or not header.startswith(_PREFIX):
         raise VaultDamaged("A stored blob is not in the vault's format.")
@@ -102,8 +111,18 @@ def unseal(wrapping_key: bytes, blob: bytes, place: Place) -> bytes:
     encryption_key, expected = _message_keys(wrapping_key, header, message_id)
     if not hmac.compare_digest(commitment, expected):
         raise VaultDamaged("A stored blob does not belong to the key that should open it.")
+    return encryption_key
+
+
+def decrypt(key: bytes, blob: bytes, place: Place) -> bytes:
+    """Return the plaintext of a sealed blob under the key that `message_key` returned for the same blob.
+
+    Raises:
+        VaultDamaged: if the blob or its place is not what it was sealed with.
+    """
+    header = blob[:_HEADER_BYTES]
     try:
-        return AESGCM(encryption_key).decrypt(_ZERO_NONCE, blob[_CIPHERTEXT_AT:], _associated_data(header, place))
+        return AESGCM(key).decrypt(_ZERO_NONCE, blob[_CIPHERTEXT_AT:], _associated_data(header, place))
     except InvalidTag:
         raise VaultDamaged("A stored blob was changed or moved since it was sealed.") from None
 

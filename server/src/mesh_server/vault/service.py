@@ -200,8 +200,9 @@ class Vault:
         return None if found is None else (moment, *found)
 
     def forget(self) -> None:
-        """Forget the keys that are kept for calls to providers; called when any process changed or took one away."""
+        """Forget what is kept warm; called when any process changed or took a key away."""
         self._warm.forget()
+        self._store.forget()
 
     async def has_for_chat(self, principal: Principal, names: Sequence[str]) -> bool:
         """Return whether the caller has a key by one of these names; opens none."""

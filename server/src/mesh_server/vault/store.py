@@ -1,6 +1,6 @@
 """Keys within a transaction: what is found is proven to be as it was written, what is written is sealed and proven."""
 
-from collections.abc import Collection, Mapping
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from operator import attrgetter
 
@@ -53,6 +53,10 @@ class StoredKey:
 COLUMNS = tuple(StoredKey.__slots__)
 _WIDTH = len(COLUMNS)
 _V = len(statements.VERSION)
+#: Where a version's columns begin in a row of `statements.OPEN`: behind the key's, its mac, and whether it has tags.
+_OPENED = _WIDTH + 2
+#: Rows whose proofs are kept, and the largest sealed value, in bytes, among them.
+_MOST_WARM, _LARGEST_WARM = 4_096, 4_096
 sealed = attrgetter(*COLUMNS)
 
 
@@ -69,6 +73,9 @@ class Store:
         self._keyring = keyring
         self._seals = seals
         self.limits = limits
+        # By all bytes that the proof is about: what was proven of them once stays true. The rows themselves are read
+        # from the database each time.
+        self._proofs: dict[tuple[Row, tuple[Row, ...], Account], _Known] = {}
 
     async def find(
         self, tx: Transaction, holder: Account, namespace: str, name: str, *, locked: bool = True
@@ -138,34 +145,58 @@ class Store:
             VersionNotFound, VersionDestroyed: if it has no such version, or no longer.
             VaultDamaged: if a part of it is not as it was written.
         """
-        sealed = await self.sealed(tx, holder, namespace, name, version)
-        return None if sealed is None else sealed.open(holder)
+        known = await self._known(tx, holder, namespace, name, version)
+        return None if known is None else known.open(holder)
 
     async def sealed(
         self, tx: Transaction, holder: Account, namespace: str, name: str, version: int | None = None
     ) -> "SealedKey | None":
         """Return a live key with what opens the value of a version; as `open`."""
+        known = await self._known(tx, holder, namespace, name, version)
+        return None if known is None else known.sealed
+
+    def forget(self) -> None:
+        """Forget what was proven: something was changed or taken away."""
+        self._proofs.clear()
+
+    async def _known(
+        self, tx: Transaction, holder: Account, namespace: str, name: str, version: int | None
+    ) -> "_Known | None":
         named = _named(holder, namespace, name)
         if version is None:
-            row = await tx.one(statements.OPEN, **named, now_=now_us())
+            found = await tx.one(statements.OPEN, **named, now_=now_us())
         else:
-            row = await tx.one(statements.OPEN_VERSION, **named, now_=now_us(), version_=version)
-        if row is None:
+            found = await tx.one(statements.OPEN_VERSION, **named, now_=now_us(), version_=version)
+        if found is None:
             return None
-        stored, tags = await self._proven(tx, holder, row)
-        described, (mac, wrapped_dek, blob) = row[_WIDTH + 1 : _WIDTH + 1 + _V], row[_WIDTH + 1 + _V :]
+        row, tags = tuple(found), tuple(map(tuple, await self._tags(tx, holder, found)))
+        known = self._proofs.get((row, tags, holder))
+        if known is None:
+            known = _Known(await self._sealed(tx, holder, row, tags, version))
+            if len(known.sealed.blob) <= _LARGEST_WARM:
+                if len(self._proofs) >= _MOST_WARM:
+                    self._proofs.clear()
+                self._proofs[row, tags, holder] = known
+        return known
+
+    async def _sealed(
+        self, tx: Transaction, holder: Account, row: Row, tags: Sequence[Row], version: int | None
+    ) -> "SealedKey":
+        """Prove every part of a row that `statements.OPEN` found."""
+        stored, its_tags = self._prove(holder, row, tags)
+        described, (mac, wrapped_dek, blob) = row[_OPENED : _OPENED + _V], row[_OPENED + _V :]
         if described[0] is None:
             if version is not None:
-                raise VersionNotFound(f"The key {name!r} has no version {version}.")
+                raise VersionNotFound(f"The key {stored.name!r} has no version {version}.")
             raise VaultDamaged("The current version of a key is missing.")
         check(mac, self._seals.version(holder.tenant_id, stored.id, described), "key's version")
         number, tenant_key_id, is_text, _, destroyed_at = described
         if destroyed_at is not None:
-            raise VersionDestroyed(f"The value of version {number} of {name!r} was destroyed.")
+            raise VersionDestroyed(f"The value of version {number} of {stored.name!r} was destroyed.")
         if wrapped_dek is None or blob is None:
             raise VaultDamaged("The value of a version is missing.")
         tenant_key = await self._keyring.get(tx, holder.tenant_id, tenant_key_id)
-        return SealedKey(stored.record(tags), number, bool(is_text), tenant_key, wrapped_dek, blob)
+        return SealedKey(stored.record(its_tags), number, bool(is_text), tenant_key, wrapped_dek, blob)
 
     async def unseal(
         self,
@@ -235,11 +266,17 @@ class Store:
     # --- pieces ---
 
     async def _proven(self, tx: Transaction, holder: Account, row: Row) -> tuple[StoredKey, dict[str, str]]:
-        stored = StoredKey(*row[:_WIDTH])
-        found = await tx.all(statements.TAGS, tenant_=holder.tenant_id, id_=stored.id)
+        return self._prove(holder, row, await self._tags(tx, holder, row))
+
+    async def _tags(self, tx: Transaction, holder: Account, row: Row) -> Sequence[Row]:
+        if not row[_WIDTH + 1]:
+            return ()
+        return await tx.all(statements.TAGS, tenant_=holder.tenant_id, id_=row[0])
+
+    def _prove(self, holder: Account, row: Row, found: Sequence[Row]) -> tuple[StoredKey, dict[str, str]]:
         tags = {tag: value for tag, value in found}  # noqa: C416 - rows are sequences, not pairs
         check(row[_WIDTH], self._seals.key(holder.tenant_id, row[:_WIDTH], tags), "key")
-        return stored, tags
+        return StoredKey(*row[:_WIDTH]), tags
 
     async def _save(self, tx: Transaction, holder: Account, stored: StoredKey, tags: Mapping[str, str]) -> None:
         columns = {f"{column}_": value for column, value in zip(COLUMNS, sealed(stored), strict=True)}
@@ -327,9 +364,41 @@ class SealedKey:
         Raises:
             VaultDamaged: if it does not open at this place.
         """
+        return self.opened(holder, self.message_key(holder))
+
+    def message_key(self, holder: Account) -> bytes:
+        """Return the key that the value itself is encrypted under, once its commitment and the data key's hold.
+
+        Raises:
+            VaultDamaged: if they do not.
+        """
         dek = crypto.unseal(self.tenant_key, self.wrapped_dek, _place(holder, self.record.id, self.version, "data-key"))
-        value = crypto.unseal(dek, self.blob, _place(holder, self.record.id, self.version, "value"))
-        return OpenedKey(self.record, value, self.is_text, self.version)
+        return crypto.message_key(dek, self.blob)
+
+    def opened(self, holder: Account, message_key: bytes) -> OpenedKey:
+        """Return the key with its value, decrypted under that key.
+
+        Raises:
+            VaultDamaged: if it does not open at this place.
+        """
+        place = _place(holder, self.record.id, self.version, "value")
+        return OpenedKey(self.record, crypto.decrypt(message_key, self.blob, place), self.is_text, self.version)
+
+
+class _Known:
+    """A key whose row was proven, with the key of its value once that was opened."""
+
+    __slots__ = ("_message_key", "sealed")
+
+    def __init__(self, sealed_: SealedKey) -> None:
+        self.sealed = sealed_
+        self._message_key: bytes | None = None
+
+    def open(self, holder: Account) -> OpenedKey:
+        """Return the key with its value; as `SealedKey.open`."""
+        if self._message_key is None:
+            self._message_key = self.sealed.message_key(holder)
+        return self.sealed.opened(holder, self._message_key)
 
 
 def _named(holder: Account, namespace: str, name: str) -> dict[str, str]:
