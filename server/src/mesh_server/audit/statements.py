@@ -20,8 +20,10 @@ EVENT = (
     audit.c.details,
 )
 
+#: Where a chain stood at the moment that the transaction sees.
+SEEN = select(audit_heads.c.seq, audit_heads.c.hash).where(audit_heads.c.chain == bindparam("chain_"))
 #: Locks the head where the database has row locks; a database with one writer needs none.
-HEAD = select(audit_heads.c.seq, audit_heads.c.hash).where(audit_heads.c.chain == bindparam("chain_")).with_for_update()
+HEAD = SEEN.with_for_update()
 ADD_HEAD = insert(audit_heads).values(chain=bindparam("chain_"), seq=bindparam("seq_"), hash=bindparam("hash_"))
 MOVE_HEAD = (
     update(audit_heads)

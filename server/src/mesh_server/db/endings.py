@@ -13,25 +13,27 @@ from mesh_server.db.schema import Transaction
 class Ending(Protocol):
     """Does the last part of a transaction."""
 
-    async def write(self, tx: Transaction, items: Sequence[Any]) -> None:
+    async def write(self, tx: Transaction, writer: int, items: Sequence[Any]) -> None:
         """Write what was left, in the order in which it was left.
 
         Args:
             tx: the transaction of all of it; awaits nothing else.
+            writer: which of the database's writers it is; each has one transaction at a time.
             items: what units of work left that did not fail.
         """
 
-    def settled(self, *, committed: bool) -> None:
-        """Take note of what became of the transaction of the last `write`; False also where it is not known."""
+    def settled(self, writer: int, *, committed: bool) -> None:
+        """Take note of what became of a writer's last transaction; False also where it is not known."""
 
 
 Left = tuple[Ending, Any]
 
 
 class Endings:
-    """What was left to the end of one transaction."""
+    """What was left to the end of one transaction of a writer."""
 
-    def __init__(self) -> None:
+    def __init__(self, writer: int) -> None:
+        self._writer = writer
         self._items: dict[Ending, list[Any]] = {}
 
     def __bool__(self) -> bool:
@@ -46,9 +48,9 @@ class Endings:
     async def write(self, tx: Transaction) -> None:
         """Write all of it."""
         for ending, items in self._items.items():
-            await ending.write(tx, items)
+            await ending.write(tx, self._writer, items)
 
     def settle(self, *, committed: bool) -> None:
         """Tell everyone what became of the transaction."""
         for ending in self._items:
-            ending.settled(committed=committed)
+            ending.settled(self._writer, committed=committed)

@@ -44,9 +44,11 @@ class Database(ABC):
 
     Attributes:
         revision: the newest migration that was applied.
+        writers: how many transactions can be written at once.
     """
 
     revision: str
+    writers: int = 1
 
     @staticmethod
     async def open(url: str, *, connections: int = CONNECTIONS) -> "Database":

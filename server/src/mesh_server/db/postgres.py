@@ -31,9 +31,11 @@ ROLLBACK_S = 2.0
 IDLE_S = 300.0
 #: Times that a read is run when its connection turns out to be gone: once for each stale connection would be too many.
 READ_TRIES = 3
-#: Transactions of one process that write at once. Nearly every one adds to the process's audit chain, whose head two
-#: can't move at once: with more, all but one are run again and again until they give up (docs/adr/0040).
-WRITERS = 1
+#: Transactions of one process that are written at once: while PostgreSQL works on one, the process prepares another.
+#: Each writer has an audit chain of its own, and the units of work that touch the same are one writer's (ADR 40).
+WRITERS = 2
+#: So many connections are there at the least beside each writer's.
+READERS = 1
 
 _BEGIN_READ = "BEGIN ISOLATION LEVEL REPEATABLE READ READ ONLY"
 
@@ -141,14 +143,12 @@ class PostgresDatabase(Database):
 
     def __init__(self, pool: Pool, revision: str, writers: int) -> None:
         self.revision = revision
+        self.writers = writers
         self._pool = pool
         self._compile = Compiler(StatementDialect())  # type: ignore[no-untyped-call]
-        self._writer = Writer(
-            pool.connection,
-            lambda connection, job: PostgresTransaction(connection, self._compile, job),
-            self._compile,
-            writers,
-        )
+        self._writers = [
+            Writer(number, pool.connection, self._transaction, self._compile) for number in range(writers)
+        ]
         self._closed = False
 
     @classmethod
@@ -160,7 +160,10 @@ class PostgresDatabase(Database):
         """
         revision = await postgres_schema.check(url)
         pool = await Pool.open(url, connections)
-        return cls(pool, revision, WRITERS)
+        return cls(pool, revision, max(1, min(WRITERS, connections - READERS)))
+
+    def _transaction(self, connection: Any, job: Job | None) -> PostgresTransaction:
+        return PostgresTransaction(connection, self._compile, job)
 
     async def read(self, work: Work[T], on_behalf_of: Scope) -> T:
         """Run a unit of work that only reads, on one snapshot; as `Database.read`."""
@@ -185,7 +188,9 @@ class PostgresDatabase(Database):
         if self._closed:
             raise DatabaseUnavailable("The server is stopping.", retry_after=5)
         job = Job(work, setting(on_behalf_of), touched)
-        self._writer.put(job)
+        # Of units that touch the same, both would lose time if they met in two transactions. What says nothing of what
+        # it touches is all one writer's.
+        self._writers[hash(touched.what) % self.writers if touched is not None else 0].put(job)
         # A caller that goes away gives up the answer, and takes nothing back.
         result: T = await job.future
         return result
@@ -195,7 +200,7 @@ class PostgresDatabase(Database):
         if self._closed:
             return
         self._closed = True
-        await self._writer.close()
+        await asyncio.gather(*(writer.close() for writer in self._writers))
         await self._pool.close()
 
 

@@ -37,8 +37,13 @@ class Batch:
         return found
 
 
-def reading(text: str) -> Batch:
-    """Return the batch of a statement that selects; the rows of one set come in the statement's own order."""
+def reading(text: str) -> Batch | None:
+    """Return the batch of a statement that selects; the rows of one set come in the statement's own order.
+
+    None where it has no parameters.
+    """
+    if "$" not in text:
+        return None
     inner, rows = _joined(text)
     # OFFSET keeps the planner from turning it into one join, for which it may read whole tables: it is planned as it
     # would be for one set of parameters.

@@ -71,20 +71,22 @@ def _commit(marker: str) -> str:
 
 
 class Writer:
-    """Hands waiting closures to a few tasks, one connection each.
+    """Writes one transaction at a time, a group of the closures that wait.
 
-    A closure that comes while a task is free gets a transaction of its own; those that come while none is wait together
-    and are shared out, so that groups grow with the load and vanish without it.
+    Args:
+        number: which of the database's writers it is.
+        connect: lends a connection.
+        transaction: makes transactions of it.
+        compile_: writes statements.
     """
 
-    def __init__(self, connect: Connect, transaction: Open, compile_: Compiler, writers: int) -> None:
+    def __init__(self, number: int, connect: Connect, transaction: Open, compile_: Compiler) -> None:
+        self._number = number
         self._connect = connect
         self._transaction = transaction
         self._stepper = Stepper(compile_, lambda connection: transaction(connection, None))
-        self._writers = writers
         self._waiting: deque[Job] = deque()
-        self._tasks: set[asyncio.Task[None]] = set()
-        self._active = 0  # tasks that will look for waiting closures once more
+        self._task: asyncio.Task[None] | None = None
         self._swept = time.monotonic()
 
     def put(self, job: Job) -> None:
@@ -96,30 +98,26 @@ class Writer:
         if len(self._waiting) >= QUEUE_LIMIT:
             raise DatabaseUnavailable("The database has more to write than it can.", retry_after=1)
         self._waiting.append(job)
-        if self._active < self._writers:
-            self._active += 1
-            task = asyncio.get_running_loop().create_task(self._write_waiting())
-            self._tasks.add(task)
-            task.add_done_callback(self._tasks.discard)
+        if self._task is None:
+            self._task = asyncio.get_running_loop().create_task(self._write_waiting())
 
     async def close(self) -> None:
         """Finish what waits."""
-        while self._tasks:
-            await asyncio.wait(self._tasks)
+        while self._task is not None:
+            await asyncio.wait([self._task])
 
     async def _write_waiting(self) -> None:
         try:
             while self._waiting:
-                await self._write_share()
+                await self._write_group()
+                if time.monotonic() - self._swept > SWEEP_S:
+                    self._swept = time.monotonic()
+                    await self._sweep()
         finally:
-            self._active -= 1  # nothing is awaited since the look: whatever comes from now on starts a task of its own
-        if time.monotonic() - self._swept > SWEEP_S:
-            self._swept = time.monotonic()
-            await self._sweep()
+            self._task = None  # nothing is awaited since the look: whatever comes from now on starts one of its own
 
-    async def _write_share(self) -> None:
-        share = min(-(-len(self._waiting) // self._writers), GROUP_LIMIT)
-        jobs = [self._waiting.popleft() for _ in range(share)]
+    async def _write_group(self) -> None:
+        jobs = [self._waiting.popleft() for _ in range(min(len(self._waiting), GROUP_LIMIT))]
         try:
             await self._write(jobs)
         except Exception as problem:  # noqa: BLE001 - handed to the callers who wait
@@ -173,7 +171,7 @@ class Writer:
             CommitLost: if the commit may have happened.
             asyncpg's errors: if it did not.
         """
-        endings, committed = Endings(), False
+        endings, committed = Endings(self._number), False
         try:
             async with self._connect() as connection:
                 outcomes = await self._run(connection, jobs, endings)

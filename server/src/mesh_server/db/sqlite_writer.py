@@ -188,7 +188,7 @@ class Writer:
 
     def _write(self, connection: sqlite3.Connection, jobs: list[Job]) -> list[_Outcome]:
         """Run closures in one transaction, and return what became of each once it is committed."""
-        endings, outcomes = Endings(), []
+        endings, outcomes = Endings(0), []
         try:
             connection.execute("BEGIN IMMEDIATE")
             for job in jobs:
