@@ -227,7 +227,7 @@ def _writer_of(endpoint: Endpoint, request: Request) -> ErrorWriter:
 
 def _decode(value: str) -> str:
     try:
-        return unquote(value, errors="strict") if "%" in value else value if "%" in value else value
+        return unquote(value, errors="strict") if "%" in value else value
     except UnicodeDecodeError as problem:
         raise InvalidRequest("The path is not valid percent-encoded UTF-8.") from problem
 

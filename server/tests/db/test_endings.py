@@ -1,11 +1,11 @@
-"""What units of work leave to the end of their transaction: written once for all of them, or nothing happened at all."""
+"""What units of work leave to the end of their transaction: written once for all, or nothing happened at all."""
 
 import asyncio
 
 import pytest
 
-from mesh_server.db.scope import ServerWork, Tenant
 from mesh_server.db.schema import StatementFailed
+from mesh_server.db.scope import ServerWork, Tenant
 from mesh_server.errors import StorageReadOnly
 
 from .conftest import ADD, US, add, everything
@@ -78,7 +78,7 @@ async def test_where_the_end_fails_nothing_happened(database):
 async def test_a_constraint_that_the_end_breaks_is_told_and_nothing_happened(database):
     notes = Notes()
     await database.write(add(5), US)
-    with pytest.raises(Exception, match="constraint|UNIQUE"):
+    with pytest.raises(Exception, match=r"constraint|UNIQUE"):
         await database.write(leaving(notes, 5), US)
     assert await database.read(everything, US) == [5]
     assert notes.settlements

@@ -69,7 +69,7 @@ def life(number):
         await tx.many(ADD, [{"id_": number + 1_000 * times, "text_": "many"} for times in (1, 2)])
         assert await tx.execute(DROP, id_=number + 1_000) == 1
         assert tuple(await tx.one(TAKE, id_=number + 2_000)) == ("many",)
-        assert [row[0] for row in await tx.all(UP_TO, id_=number)][0] == number
+        assert (await tx.all(UP_TO, id_=number))[0][0] == number
         return number
 
     return work

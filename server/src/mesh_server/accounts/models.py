@@ -1,6 +1,6 @@
 """Tables and plain records of accounts."""
 
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from typing import Self
 
 from sqlalchemy import Column, Integer, LargeBinary, String, Table, Text
@@ -98,7 +98,16 @@ class Principal:
 
     def within(self, request_id: str) -> Self:
         """Return the same principal in a request."""
-        return replace(self, request_id=request_id)
+        return type(self)(
+            self.tenant_id,
+            self.account_id,
+            self.token_id,
+            self.scopes,
+            self.email,
+            self.expires_at,
+            self.acting,
+            request_id,
+        )
 
     @property
     def account(self) -> Account:

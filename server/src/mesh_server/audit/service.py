@@ -1,7 +1,7 @@
 """Writes the audit trail inside the transactions of the changes, and reads it.
 
-Each writer of each process has a chain of its own, so that they do not wait for each other. What the units of work of one
-transaction have to tell is added at its end, all at once (append.py).
+Each writer of each process has a chain of its own, so that they do not wait for each other. What the units of work of
+one transaction have to tell is added at its end, all at once (append.py).
 """
 
 import asyncio

@@ -112,22 +112,23 @@ class Pool:
         Raises:
             DatabaseUnavailable: if none is free in time or none can be made.
         """
+        connection = await self.take()
         try:
-            connection = await self._pool.acquire(timeout=ACQUIRE_S)
+            async with _in_use(connection):
+                yield connection
+        finally:
+            await self.give_back(connection)
+
+    async def take(self) -> Any:
+        """Return a connection that is the caller's until it is given back; as `connection`."""
+        try:
+            return await self._pool.acquire(timeout=ACQUIRE_S)
         except DRIVER_ERRORS as problem:
             raise translate(problem) from None
-        try:
-            yield connection
-        except (asyncio.CancelledError, CommitLost):
-            _close(connection)  # in the middle of something: PostgreSQL undoes what was begun
-            raise
-        except DRIVER_ERRORS as problem:
-            if kind(problem) is Kind.LOST:
-                _close(connection)
-            raise
-        finally:
-            await _undo(connection)
-            await self._pool.release(connection)
+
+    async def give_back(self, connection: Any) -> None:
+        """Take a connection back."""
+        await self._pool.release(connection)
 
     async def close(self) -> None:
         """Close every connection, those in use within a few seconds."""
@@ -136,6 +137,49 @@ class Pool:
                 await self._pool.close()
         except TimeoutError:
             self._pool.terminate()
+
+
+class Held:
+    """The connection of one writer, which keeps it from one transaction to the next as long as there are more."""
+
+    def __init__(self, pool: Pool) -> None:
+        self._pool = pool
+        self._connection: Any = None
+
+    @contextlib.asynccontextmanager
+    async def connection(self) -> AsyncIterator[Any]:
+        """Lend it for a transaction; as `Pool.connection`."""
+        connection = self._connection
+        if connection is None:
+            connection = self._connection = await self._pool.take()
+        try:
+            async with _in_use(connection):
+                yield connection
+        finally:
+            if connection.is_closed():
+                await self.give_back()
+
+    async def give_back(self) -> None:
+        """Give it back: there is nothing more to write now."""
+        connection, self._connection = self._connection, None
+        if connection is not None:
+            await self._pool.give_back(connection)
+
+
+@contextlib.asynccontextmanager
+async def _in_use(connection: Any) -> AsyncIterator[None]:
+    """Undo afterwards what was begun and not committed, or close the connection where that can't be."""
+    try:
+        yield
+    except (asyncio.CancelledError, CommitLost):
+        _close(connection)  # in the middle of something: PostgreSQL undoes what was begun
+        raise
+    except DRIVER_ERRORS as problem:
+        if kind(problem) is Kind.LOST:
+            _close(connection)
+        raise
+    finally:
+        await _undo(connection)
 
 
 class PostgresDatabase(Database):
@@ -147,7 +191,7 @@ class PostgresDatabase(Database):
         self._pool = pool
         self._compile = Compiler(StatementDialect())  # type: ignore[no-untyped-call]
         self._writers = [
-            Writer(number, pool.connection, self._transaction, self._compile) for number in range(writers)
+            Writer(number, Held(pool), pool.connection, self._transaction, self._compile) for number in range(writers)
         ]
         self._closed = False
 

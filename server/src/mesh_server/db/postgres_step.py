@@ -1,8 +1,8 @@
 """Units of work that share nothing, run in step: what several of them ask next goes to PostgreSQL as one statement.
 
-A unit of work awaits nothing but its transaction (docs/adr/0002), so it can be driven by hand: each is run until it asks
-something, then equal statements are answered together. Thirty units of eight statements are eight round trips then, not
-two hundred and forty.
+A unit of work awaits nothing but its transaction (docs/adr/0002), so it can be driven by hand: each is run until it
+asks something, then equal statements are answered together. Thirty units of eight statements are eight round trips
+then, not two hundred and forty.
 
 There are no savepoints in between. Where a unit fails that may have changed something already, or a statement fails,
 everything is undone and each unit is run in a transaction of its own.
@@ -97,7 +97,7 @@ class _Unit:
         except StopIteration as finished:
             self.outcome = Outcome(finished.value)
             return
-        except Exception as problem:
+        except Exception as problem:  # noqa: BLE001 - handed to the caller who waits for this unit
             if self._changed:
                 raise Apart from None
             self.outcome = Outcome(error=problem)

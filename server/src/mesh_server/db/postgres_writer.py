@@ -12,7 +12,7 @@ import time
 from collections import deque
 from collections.abc import Callable
 from contextlib import AbstractAsyncContextManager
-from typing import Any
+from typing import Any, Protocol
 
 import structlog
 
@@ -50,6 +50,18 @@ _SWEEP = "DELETE FROM commit_markers WHERE made_at < $1"
 _log = structlog.get_logger("mesh.database")
 
 Connect = Callable[[], AbstractAsyncContextManager[Any]]
+
+
+class Own(Protocol):
+    """The connection that a writer keeps while it has something to write."""
+
+    def connection(self) -> AbstractAsyncContextManager[Any]:
+        """Lend it for a transaction."""
+
+    async def give_back(self) -> None:
+        """Let others have it."""
+
+
 #: A connection as the transaction of one closure, or of the writer itself.
 Open = Callable[[Any, Job | None], Transaction]
 
@@ -75,13 +87,15 @@ class Writer:
 
     Args:
         number: which of the database's writers it is.
-        connect: lends a connection.
+        own: lends the connection that it writes on.
+        connect: lends another one.
         transaction: makes transactions of it.
         compile_: writes statements.
     """
 
-    def __init__(self, number: int, connect: Connect, transaction: Open, compile_: Compiler) -> None:
+    def __init__(self, number: int, own: Own, connect: Connect, transaction: Open, compile_: Compiler) -> None:
         self._number = number
+        self._own = own
         self._connect = connect
         self._transaction = transaction
         self._stepper = Stepper(compile_, lambda connection: transaction(connection, None))
@@ -110,6 +124,8 @@ class Writer:
         try:
             while self._waiting:
                 await self._write_group()
+                if not self._waiting:
+                    await self._own.give_back()
                 if time.monotonic() - self._swept > SWEEP_S:
                     self._swept = time.monotonic()
                     await self._sweep()
@@ -161,7 +177,7 @@ class Writer:
         for job in jobs:
             try:
                 await self._write([job])
-            except Exception as problem:  # noqa: BLE001, PERF203 - handed to the caller who waits
+            except Exception as problem:  # noqa: BLE001 - handed to the caller who waits
                 _fail([job], problem)
 
     async def _attempt(self, jobs: list[Job], marker: str) -> list[Outcome]:
@@ -173,7 +189,7 @@ class Writer:
         """
         endings, committed = Endings(self._number), False
         try:
-            async with self._connect() as connection:
+            async with self._own.connection() as connection:
                 outcomes = await self._run(connection, jobs, endings)
                 if all(outcome.error is not None for outcome in outcomes):
                     return outcomes  # nothing to commit: it is rolled back with the connection's return

@@ -27,6 +27,7 @@ BUSY_S = 10.0
 #: Up to this size in bytes a start reads the whole file to see that it is sound; larger ones are left to `doctor`.
 CHECK_BYTES = 64 * 1024 * 1024
 
+
 class SQLiteDatabase(Database):
     """One SQLite file: a writer thread and a few readers."""
 

@@ -1,7 +1,7 @@
 """Writes to SQLite: one thread that commits what waits together, once for all of it.
 
-Each unit of work that changes something has a savepoint of its own, so that one that fails undoes itself alone. One that
-only reads, and leaves an event to the end of the transaction, needs none. Nobody is answered before the commit.
+Each unit of work that changes something has a savepoint of its own, so that one that fails undoes itself alone. One
+that only reads, and leaves an event to the end of the transaction, needs none. Nobody is answered before the commit.
 """
 
 import asyncio
@@ -188,11 +188,10 @@ class Writer:
 
     def _write(self, connection: sqlite3.Connection, jobs: list[Job]) -> list[_Outcome]:
         """Run closures in one transaction, and return what became of each once it is committed."""
-        endings, outcomes = Endings(0), []
+        endings = Endings(0)
         try:
             connection.execute("BEGIN IMMEDIATE")
-            for job in jobs:
-                outcomes.append(self._outcome(connection, job, endings))
+            outcomes = [self._outcome(connection, job, endings) for job in jobs]
             if endings:
                 drive(endings.write(SQLiteTransaction(connection, self._compile)))
             connection.execute("COMMIT")
@@ -210,7 +209,7 @@ class Writer:
         try:
             result = drive(job.work(unit))
             unit.keep()
-        except Exception as problem:  # noqa: BLE001 - handed to the caller who waits for this job
+        except Exception as problem:
             unit.undo()
             if not isinstance(problem, sqlite3.Error):
                 return job, None, problem

@@ -9,7 +9,7 @@ from mesh_protocol.opaque import Record
 from mesh_server.accounts.models import Account, Principal
 from mesh_server.db.schema import Row, Transaction
 from mesh_server.proofs.challenges import PendingEnrollment
-from mesh_server.proofs.models import EnrolledRecord, zk_records
+from mesh_server.proofs.models import EnrolledRecord, zk_enrollments, zk_records
 
 #: The version of what is not enrolled, and of a first enrolment.
 FIRST_VERSION = 1
@@ -44,6 +44,18 @@ _REMOVE = (
     .where(_NAMED, _LIVE)
     .values(root_id=null(), ksf=null(), record=null(), removed_at=bindparam("now_"))
 )
+_PENDING = (
+    select(zk_enrollments.c.id)
+    .where(
+        zk_enrollments.c.tenant_id == bindparam("tenant_"),
+        zk_enrollments.c.owner_id == bindparam("owner_"),
+        zk_enrollments.c.namespace == bindparam("namespace_"),
+        zk_enrollments.c.name == bindparam("name_"),
+    )
+    .exists()
+)
+#: Whether a name is enrolled, and whether an enrolment of it is under way.
+_KNOWN = select(select(zk_records.c.id).where(_NAMED, _LIVE).exists(), _PENDING)
 _NAMES = select(zk_records.c.name).where(_OWN, zk_records.c.namespace == bindparam("namespace_"), _LIVE)
 _BETWEEN = _NAMES.where(zk_records.c.name >= bindparam("first_"), zk_records.c.name <= bindparam("last_"))
 _PAGE = (
@@ -105,6 +117,12 @@ async def put(tx: Transaction, pending: PendingEnrollment, ksf: bytes, record: b
 async def remove(tx: Transaction, holder: Account | Principal, namespace: str, name: str, now: int) -> bool:
     """Remove a record and leave its version behind; return whether there was one."""
     return await tx.execute(_REMOVE, **named(holder, namespace, name), now_=now) > 0
+
+
+async def known(tx: Transaction, holder: Account | Principal, namespace: str, name: str) -> tuple[bool, bool]:
+    """Return whether there is a record of a name, and whether an enrolment of it is under way: most have neither."""
+    row = await tx.one(_KNOWN, **named(holder, namespace, name))
+    return (bool(row[0]), bool(row[1])) if row is not None else (False, False)
 
 
 async def names_between(

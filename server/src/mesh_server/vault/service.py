@@ -20,8 +20,9 @@ from mesh_server.vault.idempotency import Idempotency, Once
 from mesh_server.vault.keyring import Keyring
 from mesh_server.vault.models import Deleted, KeyRecord, Limits, NewValue, OpenedKey
 from mesh_server.vault.plain import PlainValues
+from mesh_server.vault.sealed import SealedKey
 from mesh_server.vault.seals import Seals
-from mesh_server.vault.store import SealedKey, Store, marked, with_tags
+from mesh_server.vault.store import Store, marked, with_tags
 from mesh_server.vault.trail import Trail
 from mesh_server.vault.verifiers import Verifiers
 from mesh_server.vault.warm import Warm, place_of

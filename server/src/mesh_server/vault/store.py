@@ -1,7 +1,7 @@
 """Keys within a transaction: what is found is proven to be as it was written, what is written is sealed and proven."""
 
 from collections.abc import Collection, Mapping, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, replace
 from operator import attrgetter
 
 from mesh_server.accounts.models import Account
@@ -11,6 +11,7 @@ from mesh_server.ids import now_us, uuid7
 from mesh_server.vault import crypto, statements
 from mesh_server.vault.keyring import Keyring, dek_id
 from mesh_server.vault.models import KeyRecord, Limits, NewValue, OpenedKey, VersionRecord
+from mesh_server.vault.sealed import ProvenKey, SealedKey, place_of_value
 from mesh_server.vault.seals import Seals, check
 
 
@@ -75,7 +76,7 @@ class Store:
         self.limits = limits
         # By all bytes that the proof is about: what was proven of them once stays true. The rows themselves are read
         # from the database each time.
-        self._proofs: dict[tuple[Row, tuple[Row, ...], Account], _Known] = {}
+        self._proofs: dict[tuple[Row, tuple[Row, ...], Account], ProvenKey] = {}
 
     async def find(
         self, tx: Transaction, holder: Account, namespace: str, name: str, *, locked: bool = True
@@ -150,7 +151,7 @@ class Store:
 
     async def sealed(
         self, tx: Transaction, holder: Account, namespace: str, name: str, version: int | None = None
-    ) -> "SealedKey | None":
+    ) -> SealedKey | None:
         """Return a live key with what opens the value of a version; as `open`."""
         known = await self._known(tx, holder, namespace, name, version)
         return None if known is None else known.sealed
@@ -161,7 +162,7 @@ class Store:
 
     async def _known(
         self, tx: Transaction, holder: Account, namespace: str, name: str, version: int | None
-    ) -> "_Known | None":
+    ) -> ProvenKey | None:
         named = _named(holder, namespace, name)
         if version is None:
             found = await tx.one(statements.OPEN, **named, now_=now_us())
@@ -172,7 +173,7 @@ class Store:
         row, tags = tuple(found), tuple(map(tuple, await self._tags(tx, holder, found)))
         known = self._proofs.get((row, tags, holder))
         if known is None:
-            known = _Known(await self._sealed(tx, holder, row, tags, version))
+            known = ProvenKey(await self._sealed(tx, holder, row, tags, version))
             if len(known.sealed.blob) <= _LARGEST_WARM:
                 if len(self._proofs) >= _MOST_WARM:
                     self._proofs.clear()
@@ -181,7 +182,7 @@ class Store:
 
     async def _sealed(
         self, tx: Transaction, holder: Account, row: Row, tags: Sequence[Row], version: int | None
-    ) -> "SealedKey":
+    ) -> SealedKey:
         """Prove every part of a row that `statements.OPEN` found."""
         stored, its_tags = self._prove(holder, row, tags)
         described, (mac, wrapped_dek, blob) = row[_OPENED : _OPENED + _V], row[_OPENED + _V :]
@@ -216,8 +217,8 @@ class Store:
         if wrapped_dek is None or blob is None:
             raise VaultDamaged("The value of a version is missing.")
         tenant_key = await self._keyring.get(tx, holder.tenant_id, tenant_key_id)
-        dek = crypto.unseal(tenant_key, wrapped_dek, _place(holder, key_id, version, "data-key"))
-        return crypto.unseal(dek, blob, _place(holder, key_id, version, "value"))
+        dek = crypto.unseal(tenant_key, wrapped_dek, place_of_value(holder, key_id, version, "data-key"))
+        return crypto.unseal(dek, blob, place_of_value(holder, key_id, version, "value"))
 
     async def versions(self, tx: Transaction, holder: Account, stored: StoredKey) -> list[VersionRecord]:
         """Return the versions of a key, newest first."""
@@ -300,9 +301,9 @@ class Store:
             tenant_key_id_=tenant_key_id,
             is_text_=is_text,
             wrapped_dek_=crypto.seal(
-                tenant_key, dek_id(tenant_key_id), dek, _place(holder, key_id, version, "data-key")
+                tenant_key, dek_id(tenant_key_id), dek, place_of_value(holder, key_id, version, "data-key")
             ),
-            blob_=crypto.seal(dek, dek_id(key_id), value, _place(holder, key_id, version, "value")),
+            blob_=crypto.seal(dek, dek_id(key_id), value, place_of_value(holder, key_id, version, "value")),
             created_at_=stored.updated_at,
             destroyed_at_=None,
             mac_=self._seals.version(holder.tenant_id, key_id, row),
@@ -347,65 +348,5 @@ def marked(records: list[KeyRecord], provable: Collection[str]) -> list[KeyRecor
     return [replace(record, provable=True) if record.name in provable else record for record in records]
 
 
-@dataclass(frozen=True, slots=True)
-class SealedKey:
-    """A key with what opens its value. `repr` shows nothing of it."""
-
-    record: KeyRecord
-    version: int
-    is_text: bool
-    tenant_key: bytes = field(repr=False)
-    wrapped_dek: bytes = field(repr=False)
-    blob: bytes = field(repr=False)
-
-    def open(self, holder: Account) -> OpenedKey:
-        """Return the key with its value.
-
-        Raises:
-            VaultDamaged: if it does not open at this place.
-        """
-        return self.opened(holder, self.message_key(holder))
-
-    def message_key(self, holder: Account) -> bytes:
-        """Return the key that the value itself is encrypted under, once its commitment and the data key's hold.
-
-        Raises:
-            VaultDamaged: if they do not.
-        """
-        dek = crypto.unseal(self.tenant_key, self.wrapped_dek, _place(holder, self.record.id, self.version, "data-key"))
-        return crypto.message_key(dek, self.blob)
-
-    def opened(self, holder: Account, message_key: bytes) -> OpenedKey:
-        """Return the key with its value, decrypted under that key.
-
-        Raises:
-            VaultDamaged: if it does not open at this place.
-        """
-        place = _place(holder, self.record.id, self.version, "value")
-        return OpenedKey(self.record, crypto.decrypt(message_key, self.blob, place), self.is_text, self.version)
-
-
-class _Known:
-    """A key whose row was proven, with the key of its value once that was opened."""
-
-    __slots__ = ("_message_key", "sealed")
-
-    def __init__(self, sealed_: SealedKey) -> None:
-        self.sealed = sealed_
-        self._message_key: bytes | None = None
-
-    def open(self, holder: Account) -> OpenedKey:
-        """Return the key with its value; as `SealedKey.open`."""
-        if self._message_key is None:
-            self._message_key = self.sealed.message_key(holder)
-        return self.sealed.opened(holder, self._message_key)
-
-
 def _named(holder: Account, namespace: str, name: str) -> dict[str, str]:
     return {"tenant_": holder.tenant_id, "owner_": holder.account_id, "namespace_": namespace, "name_": name}
-
-
-def _place(holder: Account, key_id: str, version: int, purpose: str) -> crypto.Place:
-    return crypto.Place(
-        tenant=holder.tenant_id, owner=holder.account_id, object_id=key_id, version=version, purpose=purpose
-    )

@@ -11,7 +11,7 @@ from dataclasses import dataclass
 
 from mesh_server.accounts.models import Account, Principal
 from mesh_server.ids import now_us
-from mesh_server.vault.store import SealedKey
+from mesh_server.vault.sealed import SealedKey
 
 #: Seconds for which a key is kept.
 KEEP_S = 1.0
