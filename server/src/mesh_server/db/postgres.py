@@ -156,7 +156,7 @@ class Held:
             async with _in_use(connection):
                 yield connection
         finally:
-            if connection.is_closed():
+            if _is_gone(connection):
                 await self.give_back()
 
     async def give_back(self) -> None:
@@ -250,6 +250,13 @@ class PostgresDatabase(Database):
 
 async def _nothing(_connection: Any) -> None:
     """Take the place of the driver's reset."""
+
+
+def _is_gone(connection: Any) -> bool:
+    try:
+        return bool(connection.is_closed())
+    except asyncpg.InterfaceError:
+        return True  # closed, which gave it back to the pool
 
 
 async def _undo(connection: Any) -> None:
