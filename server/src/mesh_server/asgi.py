@@ -112,6 +112,8 @@ class Request:
         Raises:
             InvalidRequest: if one is given twice or is not UTF-8.
         """
+        if not self.scope["query_string"]:
+            return {}
         try:
             pairs = parse_qsl(
                 self.scope["query_string"].decode("ascii"),
@@ -261,7 +263,6 @@ class Endpoint:
     Attributes:
         path: in Starlette's notation, matched against the undecoded path so that `%2F` stays inside a name.
         access: the scope that the caller's token needs, or PUBLIC, or ANY.
-        hot: served before the router; only for paths without parameters.
         body, answer: msgspec types of request and success body; None where there is none.
         errors: the codes that this endpoint adds to those every endpoint can answer.
         send_error: writes an error in the surface's own format.
@@ -278,7 +279,6 @@ class Endpoint:
     handler: Handler
     summary: str
     access: str
-    hot: bool = False
     status: int = 200
     body: Any = None
     answer: Any = None

@@ -8,7 +8,8 @@ from collections.abc import Sequence
 from urllib.parse import unquote
 
 import structlog
-from starlette.routing import Route, Router
+from starlette.convertors import StringConvertor
+from starlette.routing import compile_path
 
 from mesh_server import telemetry
 from mesh_server.accounts.acting import Acting
@@ -46,15 +47,37 @@ _log = structlog.get_logger("mesh.request")
 
 
 class _Path:
-    """All methods of one path; what the router finds."""
+    """All methods of one path, in Starlette's notation."""
 
     def __init__(self, path: str, methods: dict[str, Endpoint]) -> None:
         self.path = path
         self.methods = methods
+        self.beginning = path.partition("{")[0]
+        self.pattern, _, convertors = compile_path(path)
+        if any(type(convertor) is not StringConvertor for convertor in convertors.values()):
+            raise ValueError("a parameter of a path is one segment")
 
-    async def __call__(self, scope: Scope, _receive: Receive, _send: Send) -> None:
-        """Leave a note of having been found; the guard goes on from there."""
-        scope["mesh.found"] = self
+
+class _Paths:
+    """Finds the path of a request: only those of as many segments that begin alike are tried."""
+
+    def __init__(self, paths: dict[str, dict[str, Endpoint]]) -> None:
+        found = [_Path(path, methods) for path, methods in paths.items()]
+        self._fixed = {path.path: path for path in found if "{" not in path.path}
+        self._by_segments: dict[int, list[_Path]] = {}
+        for path in found:
+            if "{" in path.path:
+                self._by_segments.setdefault(path.path.count("/"), []).append(path)
+
+    def find(self, raw_path: str) -> tuple[_Path, dict[str, str]] | None:
+        """Return the path and what stands for its parameters, both undecoded."""
+        fixed = self._fixed.get(raw_path)
+        if fixed is not None:
+            return fixed, {}
+        for path in self._by_segments.get(raw_path.count("/"), ()):
+            if raw_path.startswith(path.beginning) and (match := path.pattern.match(raw_path)) is not None:
+                return path, match.groupdict()
+        return None
 
 
 class Answer:
@@ -110,11 +133,7 @@ class Guard:
         paths: dict[str, dict[str, Endpoint]] = {}
         for endpoint in endpoints:
             paths.setdefault(endpoint.path, {})[endpoint.method] = endpoint
-        hot = {path: methods for path, methods in paths.items() if any(e.hot for e in methods.values())}
-        self._hot = {path.encode(): methods for path, methods in hot.items()}
-        self._router = Router(
-            [Route(path, _Path(path, methods)) for path, methods in paths.items()], redirect_slashes=False
-        )
+        self._paths = _Paths(paths)
         # An unknown path under /v1/ answers in the format of the surface that lives there.
         self._official = [e for e in endpoints if e.path.startswith("/v1/") and not e.path.startswith("/v1/mesh/")]
 
@@ -158,7 +177,7 @@ class Guard:
         failure: MeshError | None = None
         try:
             self._check_host(request)
-            endpoint = await self._find(request)
+            endpoint = self._find(request)
             if endpoint.access != PUBLIC:
                 await self._authenticate(request, endpoint)
             await endpoint.handler(request, answer)
@@ -197,29 +216,22 @@ class Guard:
         if len(self._seen_hosts) < 64:  # ports vary: remember some, not whatever anyone sends
             self._seen_hosts.add(host)
 
-    async def _find(self, request: Request) -> Endpoint:
+    def _find(self, request: Request) -> Endpoint:
         scope = request.scope
-        raw: bytes = scope["raw_path"]
-        methods = self._hot.get(raw)
-        endpoint = methods.get(scope["method"]) if methods is not None else None
-        if endpoint is not None:
-            return endpoint
-        while b"//" in raw:  # a base URL with a trailing slash
-            raw = raw.replace(b"//", b"/")
-        path = raw_path = raw.decode("ascii", "replace")
-        methods = self._hot.get(raw)
-        if methods is None:
-            # Matched before decoding, so that an encoded slash stays inside its parameter.
-            inner: Scope = {"type": "http", "path": raw_path, "root_path": "", "method": scope["method"]}
-            await self._router(inner, request.receive, _ignore)
-            found: _Path | None = inner.get("mesh.found")
-            if found is None:
-                raise RouteNotFound("There is nothing at this path.")
-            methods, path = found.methods, found.path
-            request.path_params = {name: _decode(value) for name, value in inner["path_params"].items()}
-        endpoint = methods.get(scope["method"])
+        # Matched before decoding, so that an encoded slash stays inside its parameter.
+        raw_path: str = scope["raw_path"].decode("ascii", "replace")
+        while "//" in raw_path:  # a base URL with a trailing slash
+            raw_path = raw_path.replace("//", "/")
+        found = self._paths.find(raw_path)
+        if found is None:
+            raise RouteNotFound("There is nothing at this path.")
+        path, parameters = found
+        if parameters:
+            request.path_params = {name: _decode(value) for name, value in parameters.items()}
+        endpoint = path.methods.get(scope["method"])
         if endpoint is None:
-            raise MethodNotAllowed(f"{path} takes {', '.join(sorted(methods))}.", allowed=sorted(methods))
+            allowed = sorted(path.methods)
+            raise MethodNotAllowed(f"{path.path} takes {', '.join(allowed)}.", allowed=allowed)
         return endpoint
 
     async def _authenticate(self, request: Request, endpoint: Endpoint) -> None:
@@ -247,22 +259,17 @@ def _writer_of(endpoint: Endpoint, request: Request) -> ErrorWriter:
 
 def _decode(value: str) -> str:
     try:
-        return unquote(value, errors="strict")
+        return unquote(value, errors="strict") if "%" in value else value
     except UnicodeDecodeError as problem:
         raise InvalidRequest("The path is not valid percent-encoded UTF-8.") from problem
-
-
-async def _ignore(_message: Message) -> None:
-    """Swallow the router's own not-found answer; the guard writes ours."""
 
 
 def _log_line(request: Request, route: str | None, answer: Answer, failure: MeshError | None, seconds: float) -> None:
     level = "warning" if answer.status >= 500 else "info"
     if not telemetry.writes(level):
         return
-    write = _log.warning if level == "warning" else _log.info
-    write(
-        "request",
+    telemetry.request_line(
+        level,
         method=request.scope["method"],
         route=route,
         status=answer.status or None,

@@ -161,7 +161,7 @@ async def test_a_commit_that_can_not_be_looked_up_is_told_as_unknown(database, m
     async def away(_marker):
         raise ConnectionRefusedError
 
-    monkeypatch.setattr(database._writer, "_claim", away)
+    monkeypatch.setattr(database._writers[0], "_claim", away)
     with pytest.raises(OutcomeUnknown):
         await database.write(add(1), US)
 
@@ -171,7 +171,7 @@ async def test_what_was_given_up_can_not_be_committed_later(database, database_u
     late = await asyncpg.connect(database_url)
     await late.execute(postgres_writer.begin_with(postgres_writer.BEGIN_WRITE, "us"))
     await late.execute("INSERT INTO notes (id, text) VALUES (1, 'late')")
-    assert not await database._writer._committed("ab" * 16)
+    assert not await database._writers[0]._committed("ab" * 16)
     with pytest.raises(asyncpg.UniqueViolationError):
         await late.execute(postgres_writer._commit("ab" * 16))
     await late.close()
@@ -183,7 +183,7 @@ async def test_claiming_waits_for_a_commit_that_is_under_way(database, database_
     await late.execute(postgres_writer.begin_with(postgres_writer.BEGIN_WRITE, "us"))
     await late.execute("INSERT INTO notes (id, text) VALUES (1, 'late')")
     await late.execute(postgres_writer._commit("cd" * 16).removesuffix("; COMMIT"))
-    asking = asyncio.ensure_future(database._writer._committed("cd" * 16))
+    asking = asyncio.ensure_future(database._writers[0]._committed("cd" * 16))
     await asyncio.sleep(0.2)
     assert not asking.done()
     await late.execute("COMMIT")
@@ -199,10 +199,10 @@ async def test_old_markers_are_removed_and_young_ones_kept(database, monkeypatch
             return await connection.fetchval("SELECT count(*) FROM commit_markers")
 
     await database.write(add(1), US)
-    await database._writer._sweep()
+    await database._writers[0]._sweep()
     assert await markers() == 1
     monkeypatch.setattr(postgres_writer, "now_us", lambda: now_us() + 3601 * 1_000_000)
-    await database._writer._sweep()
+    await database._writers[0]._sweep()
     assert await markers() == 0
 
 

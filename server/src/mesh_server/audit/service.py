@@ -1,7 +1,7 @@
 """Writes the audit trail inside the transactions of the changes, and reads it.
 
-Each process writes a chain of its own, so that processes do not wait for each other; within a chain the head's row is
-locked by the transaction that adds to it.
+Each writer of each process has a chain of its own, so that they do not wait for each other. What the units of work of
+one transaction have to tell is added at its end, all at once (append.py).
 """
 
 import asyncio
@@ -14,6 +14,7 @@ import structlog
 
 from mesh_server.audit import chain as links
 from mesh_server.audit import statements
+from mesh_server.audit.append import Appender
 from mesh_server.audit.chain import Checkpoint, KeyedHash
 from mesh_server.audit.head import HeadFile, KnownHead
 from mesh_server.audit.models import SYSTEM, Actor, Event
@@ -60,7 +61,7 @@ class Audit:
         self._chain_hash = chain_hash
         self._checkpoint_hash = checkpoint_hash
         self._head = head
-        self._chain = uuid7()
+        self._appender = Appender(chain_hash, database.writers)
         self._task: asyncio.Task[None] | None = None
 
     # --- writing ---
@@ -100,21 +101,16 @@ class Audit:
             request_id=who.request_id,
             details=_encoder.encode(details or {}).decode(),
         )
-        head = await tx.one(statements.HEAD, chain_=self._chain)
-        seq, previous = (head[0], head[1]) if head else (0, links.genesis(self._chain_hash, self._chain))
-        hash_ = links.link(self._chain_hash, previous, self._chain, seq + 1, event)
-        row = {f"{name}_": getattr(event, name) for name in Event.__slots__}
-        await tx.execute(statements.ADD, chain_=self._chain, seq_=seq + 1, prev_hash_=previous, hash_=hash_, **row)
-        move = statements.MOVE_HEAD if head else statements.ADD_HEAD
-        await tx.execute(move, chain_=self._chain, seq_=seq + 1, hash_=hash_)
+        tx.at_end(self._appender, (event, links.content(event)), event.tenant_id)
 
     async def open(self) -> None:
-        """Begin this process's chain, so that its first writers find a head to lock."""
+        """Begin this process's chains."""
 
         async def work(tx: Transaction) -> None:
-            if await tx.one(statements.HEAD, chain_=self._chain) is None:
-                first = links.genesis(self._chain_hash, self._chain)
-                await tx.execute(statements.ADD_HEAD, chain_=self._chain, seq_=0, hash_=first)
+            for chain in self._appender.chains:
+                if await tx.one(statements.HEAD, chain_=chain) is None:
+                    first = links.genesis(self._chain_hash, chain)
+                    await tx.execute(statements.ADD_HEAD, chain_=chain, seq_=0, hash_=first)
 
         await self._database.write(work, ServerWork.AUDIT)
 
@@ -130,8 +126,9 @@ class Audit:
 
     async def elsewhere(self, tx: Transaction) -> int:
         """Return how many events other processes have written: the same as long as they changed nothing."""
-        row = await tx.one(statements.ELSEWHERE, chain_=self._chain)
-        return int(row[0]) if row is not None else 0
+        everywhere = await tx.one(statements.EVERYWHERE)
+        own = [await tx.one(statements.SEEN, chain_=chain) for chain in self._appender.chains]
+        return int(everywhere[0] if everywhere is not None else 0) - sum(int(head[0]) for head in own if head)
 
     async def page(
         self,
@@ -176,32 +173,41 @@ class Audit:
     # --- checkpoints ---
 
     async def checkpoint(self) -> Checkpoint | None:
-        """Sign where this process's chain stands; None where nothing was added since the last time."""
+        """Sign where this process's chains stand; return the last signature, None where nothing was added since."""
 
         async def work(tx: Transaction) -> Checkpoint | None:
             last = await tx.one(statements.HEAD, chain_=SYSTEM)  # the lock of all that sign
-            head = await tx.one(statements.HEAD, chain_=self._chain)
-            signed = await tx.one(statements.LAST_OF_CHAIN, chain_=self._chain)
-            if last is None or head is None or head[0] == (signed[0] if signed else 0):
+            if last is None:
                 return None
-            made = links.sign(
-                self._checkpoint_hash,
-                number=last[0] + 1,
-                chain=self._chain,
-                seq=head[0],
-                head=head[1],
-                at=now_us(),
-                prev_mac=last[1] if last[0] else links.NO_MAC,
-            )
-            await tx.execute(
-                statements.ADD_CHECKPOINT, **{f"{name}_": getattr(made, name) for name in Checkpoint.__slots__}
-            )
-            await tx.execute(statements.MOVE_HEAD, chain_=SYSTEM, seq_=made.number, hash_=made.mac)
+            made: Checkpoint | None = None
+            for chain in self._appender.chains:
+                # Not locked: others add to it meanwhile, and it is true of the moment that this transaction sees.
+                head = await tx.one(statements.SEEN, chain_=chain)
+                signed = await tx.one(statements.LAST_OF_CHAIN, chain_=chain)
+                if head is not None and head[0] != (signed[0] if signed else 0):
+                    before = (made.number, made.mac) if made is not None else (last[0], last[1])
+                    made = await self._sign(tx, chain, head, before)
             return made
 
         made = await self._database.write(work, ServerWork.AUDIT)
         if made is not None and self._head is not None:
             await asyncio.to_thread(self._head.write, made)
+        return made
+
+    async def _sign(self, tx: Transaction, chain: str, head: Row, before: Row) -> Checkpoint:
+        """Add a checkpoint behind the one of this number and signature."""
+        made = links.sign(
+            self._checkpoint_hash,
+            number=before[0] + 1,
+            chain=chain,
+            seq=head[0],
+            head=head[1],
+            at=now_us(),
+            prev_mac=before[1] if before[0] else links.NO_MAC,
+        )
+        columns = {f"{name}_": getattr(made, name) for name in Checkpoint.__slots__}
+        await tx.execute(statements.ADD_CHECKPOINT, **columns)
+        await tx.execute(statements.MOVE_HEAD, chain_=SYSTEM, seq_=made.number, hash_=made.mac)
         return made
 
     async def check_head(self) -> None:

@@ -20,19 +20,25 @@ EVENT = (
     audit.c.details,
 )
 
+#: Where a chain stood at the moment that the transaction sees.
+SEEN = select(audit_heads.c.seq, audit_heads.c.hash).where(audit_heads.c.chain == bindparam("chain_"))
 #: Locks the head where the database has row locks; a database with one writer needs none.
-HEAD = select(audit_heads.c.seq, audit_heads.c.hash).where(audit_heads.c.chain == bindparam("chain_")).with_for_update()
+HEAD = SEEN.with_for_update()
 ADD_HEAD = insert(audit_heads).values(chain=bindparam("chain_"), seq=bindparam("seq_"), hash=bindparam("hash_"))
 MOVE_HEAD = (
     update(audit_heads)
     .where(audit_heads.c.chain == bindparam("chain_"))
     .values(seq=bindparam("seq_"), hash=bindparam("hash_"))
 )
+#: Moves a head that is where it is believed to be, and no other.
+ADVANCE_HEAD = MOVE_HEAD.where(
+    audit_heads.c.seq == bindparam("before_seq_"), audit_heads.c.hash == bindparam("before_hash_")
+)
 PROBE = update(audit_probe).where(audit_probe.c.id == bindparam("id_")).values(at=bindparam("now_"))
 HEADS = select(audit_heads.c.chain, audit_heads.c.seq, audit_heads.c.hash).order_by(audit_heads.c.chain)
 
-#: How many events there are in the chains of others.
-ELSEWHERE = select(func.coalesce(func.sum(audit_heads.c.seq), 0)).where(audit_heads.c.chain != bindparam("chain_"))
+#: How many events there are in all chains.
+EVERYWHERE = select(func.coalesce(func.sum(audit_heads.c.seq), 0))
 
 ADD = insert(audit).values({column.name: bindparam(f"{column.name}_") for column in audit.c})
 #: The rows of one chain, a step at a time.

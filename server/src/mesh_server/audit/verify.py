@@ -139,7 +139,7 @@ class ChainCheck:
         prev_hash, hash_ = stored
         try:
             event = event_of(columns)
-            if links.link(self._chain_hash, prev_hash, chain, seq, event) != hash_:
+            if links.link(self._chain_hash, prev_hash, chain, seq, links.content(event)) != hash_:
                 return "The event was changed, or moved here from another place."
             self.known.learn(event)
         except WRONG_TYPES:

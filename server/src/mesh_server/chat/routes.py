@@ -208,7 +208,6 @@ def _call(
         handler=handler,
         summary=summary,
         access="chat",
-        hot=True,
         body=shapes[0],
         answer=shapes[1],
         errors=_CALL_ERRORS,

@@ -18,6 +18,23 @@ from mesh_server.errors import StartupError
 T = TypeVar("T")
 Work = Callable[[Transaction], Coroutine[Any, Any, T]]
 
+
+@dataclass(frozen=True, slots=True)
+class Touched:
+    """The one thing that a unit of work reads or changes of what other units of work change, too.
+
+    Two units that touch different things, or the same and only read it, may be run in step: the statements of one
+    between those of the other, in one transaction.
+
+    Attributes:
+        what: its name; equal for equal things.
+        changed: whether it is changed.
+    """
+
+    what: tuple[str, ...]
+    changed: bool
+
+
 #: Connections that one process opens to PostgreSQL at the most.
 CONNECTIONS = 10
 
@@ -42,9 +59,11 @@ class Database(ABC):
 
     Attributes:
         revision: the newest migration that was applied.
+        writers: how many transactions can be written at once.
     """
 
     revision: str
+    writers: int = 1
 
     @staticmethod
     async def open(url: str, *, connections: int = CONNECTIONS) -> "Database":
@@ -103,10 +122,15 @@ class Database(ABC):
         """
 
     @abstractmethod
-    async def write(self, work: Work[T], on_behalf_of: Scope) -> T:
+    async def write(self, work: Work[T], on_behalf_of: Scope, touched: Touched | None = None) -> T:
         """Run a unit of work and return its result after the commit.
 
         An exception of the work undoes its changes, and only its, and is raised here.
+
+        Args:
+            work: the unit of work.
+            on_behalf_of: as for `read`.
+            touched: what it reads or changes, where that is one thing that has a name; None to run it by itself.
 
         Raises:
             StorageReadOnly: if the disk is full or read-only.

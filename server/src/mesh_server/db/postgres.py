@@ -13,10 +13,12 @@ import asyncpg
 from sqlalchemy.sql import ClauseElement
 
 from mesh_server.db import address, postgres_schema
-from mesh_server.db.engine import Database, Load, T, Work
+from mesh_server.db.endings import Ending
+from mesh_server.db.engine import Database, Load, T, Touched, Work
 from mesh_server.db.postgres_dialect import StatementDialect
 from mesh_server.db.postgres_errors import DRIVER_ERRORS, CommitLost, Kind, kind, translate
-from mesh_server.db.postgres_writer import Job, Writer, begin_with
+from mesh_server.db.postgres_session import Job
+from mesh_server.db.postgres_writer import Writer, begin_with
 from mesh_server.db.schema import Compiler, Row
 from mesh_server.db.scope import Scope, setting
 from mesh_server.errors import DatabaseUnavailable
@@ -29,21 +31,30 @@ ROLLBACK_S = 2.0
 IDLE_S = 300.0
 #: Times that a read is run when its connection turns out to be gone: once for each stale connection would be too many.
 READ_TRIES = 3
-#: Transactions of one process that write at once. Nearly every one adds to the process's audit chain, whose head two
-#: can't move at once: with more, all but one are run again and again until they give up (docs/adr/0040).
-WRITERS = 1
+#: Transactions of one process that are written at once: while PostgreSQL works on one, the process prepares another.
+#: Each writer has an audit chain of its own, and the units of work that touch the same are one writer's (ADR 40).
+WRITERS = 2
+#: So many connections are there at the least beside each writer's.
+READERS = 1
 
 _BEGIN_READ = "BEGIN ISOLATION LEVEL REPEATABLE READ READ ONLY"
 
 
 class PostgresTransaction:
-    """A transaction on one connection."""
+    """A transaction on one connection.
 
-    __slots__ = ("_compile", "_connection")
+    Args:
+        connection: it.
+        compile_: writes statements.
+        job: whose part of the transaction it is; None for a reader's, and for the writer's own part.
+    """
 
-    def __init__(self, connection: Any, compile_: Compiler) -> None:
+    __slots__ = ("_compile", "_connection", "_job")
+
+    def __init__(self, connection: Any, compile_: Compiler, job: Job | None = None) -> None:
         self._connection = connection
         self._compile = compile_
+        self._job = job
 
     async def one(self, statement: ClauseElement, **parameters: object) -> Row | None:
         """Return the first row, or None."""
@@ -62,10 +73,16 @@ class PostgresTransaction:
         return int(count) if count.isdigit() else 0
 
     async def many(self, statement: ClauseElement, rows: Sequence[Mapping[str, object]]) -> None:
-        """Run a statement that changes rows once for each set of parameters."""
-        if rows:
-            sets = [self._compile.positional(statement, dict(row)) for row in rows]
-            await self._connection.executemany(sets[0][0], [parameters for _, *parameters in sets])
+        """Run a statement that changes rows once for each set of parameters, in one round trip."""
+        positional = [self._compile.positional(statement, row) for row in rows]
+        if positional:
+            await self._connection.executemany(positional[0][0], [row[1:] for row in positional])
+
+    def at_end(self, ending: Ending, item: object, tenant_id: str) -> None:
+        """Leave something to the end of the transaction."""
+        if self._job is None:
+            raise RuntimeError("a reading transaction can leave nothing to its end")
+        self._job.leave(ending, item, tenant_id)
 
 
 class Pool:
@@ -95,22 +112,23 @@ class Pool:
         Raises:
             DatabaseUnavailable: if none is free in time or none can be made.
         """
+        connection = await self.take()
         try:
-            connection = await self._pool.acquire(timeout=ACQUIRE_S)
+            async with _in_use(connection):
+                yield connection
+        finally:
+            await self.give_back(connection)
+
+    async def take(self) -> Any:
+        """Return a connection that is the caller's until it is given back; as `connection`."""
+        try:
+            return await self._pool.acquire(timeout=ACQUIRE_S)
         except DRIVER_ERRORS as problem:
             raise translate(problem) from None
-        try:
-            yield connection
-        except (asyncio.CancelledError, CommitLost):
-            _close(connection)  # in the middle of something: PostgreSQL undoes what was begun
-            raise
-        except DRIVER_ERRORS as problem:
-            if kind(problem) is Kind.LOST:
-                _close(connection)
-            raise
-        finally:
-            await _undo(connection)
-            await self._pool.release(connection)
+
+    async def give_back(self, connection: Any) -> None:
+        """Take a connection back."""
+        await self._pool.release(connection)
 
     async def close(self) -> None:
         """Close every connection, those in use within a few seconds."""
@@ -121,16 +139,60 @@ class Pool:
             self._pool.terminate()
 
 
+class Held:
+    """The connection of one writer, which keeps it from one transaction to the next as long as there are more."""
+
+    def __init__(self, pool: Pool) -> None:
+        self._pool = pool
+        self._connection: Any = None
+
+    @contextlib.asynccontextmanager
+    async def connection(self) -> AsyncIterator[Any]:
+        """Lend it for a transaction; as `Pool.connection`."""
+        connection = self._connection
+        if connection is None:
+            connection = self._connection = await self._pool.take()
+        try:
+            async with _in_use(connection):
+                yield connection
+        finally:
+            if _is_gone(connection):
+                await self.give_back()
+
+    async def give_back(self) -> None:
+        """Give it back: there is nothing more to write now."""
+        connection, self._connection = self._connection, None
+        if connection is not None:
+            await self._pool.give_back(connection)
+
+
+@contextlib.asynccontextmanager
+async def _in_use(connection: Any) -> AsyncIterator[None]:
+    """Undo afterwards what was begun and not committed, or close the connection where that can't be."""
+    try:
+        yield
+    except (asyncio.CancelledError, CommitLost):
+        _close(connection)  # in the middle of something: PostgreSQL undoes what was begun
+        raise
+    except DRIVER_ERRORS as problem:
+        if kind(problem) is Kind.LOST:
+            _close(connection)
+        raise
+    finally:
+        await _undo(connection)
+
+
 class PostgresDatabase(Database):
     """One database of PostgreSQL, or of what speaks like it."""
 
     def __init__(self, pool: Pool, revision: str, writers: int) -> None:
         self.revision = revision
+        self.writers = writers
         self._pool = pool
         self._compile = Compiler(StatementDialect())  # type: ignore[no-untyped-call]
-        self._writer = Writer(
-            pool.connection, lambda connection: PostgresTransaction(connection, self._compile), writers
-        )
+        self._writers = [
+            Writer(number, Held(pool), pool.connection, self._transaction, self._compile) for number in range(writers)
+        ]
         self._closed = False
 
     @classmethod
@@ -142,7 +204,10 @@ class PostgresDatabase(Database):
         """
         revision = await postgres_schema.check(url)
         pool = await Pool.open(url, connections)
-        return cls(pool, revision, WRITERS)
+        return cls(pool, revision, max(1, min(WRITERS, connections - READERS)))
+
+    def _transaction(self, connection: Any, job: Job | None) -> PostgresTransaction:
+        return PostgresTransaction(connection, self._compile, job)
 
     async def read(self, work: Work[T], on_behalf_of: Scope) -> T:
         """Run a unit of work that only reads, on one snapshot; as `Database.read`."""
@@ -162,31 +227,41 @@ class PostgresDatabase(Database):
         await connection.execute("COMMIT")
         return result
 
-    async def write(self, work: Work[T], on_behalf_of: Scope) -> T:
+    async def write(self, work: Work[T], on_behalf_of: Scope, touched: Touched | None = None) -> T:
         """Run a unit of work and return its result after the commit; as `Database.write`."""
         if self._closed:
             raise DatabaseUnavailable("The server is stopping.", retry_after=5)
-        job = Job(work, setting(on_behalf_of))
-        self._writer.put(job)
-        # Shielded: a caller that goes away must not take back a change that is about to be committed.
-        result: T = await asyncio.shield(job.future)
+        job = Job(work, setting(on_behalf_of), touched)
+        # Of units that touch the same, both would lose time if they met in two transactions. What says nothing of what
+        # it touches is all one writer's.
+        self._writers[hash(touched.what) % self.writers if touched is not None else 0].put(job)
+        # A caller that goes away gives up the answer, and takes nothing back.
+        result: T = await job.future
         return result
 
     def load(self) -> Load:
         """Return how much there is to write; as `Database.load`."""
-        return self._writer.load()
+        loads = [writer.load() for writer in self._writers]
+        return Load(*(sum(counts) for counts in zip(*loads, strict=True)))
 
     async def close(self) -> None:
         """Finish what waits to be written, then close; as `Database.close`."""
         if self._closed:
             return
         self._closed = True
-        await self._writer.close()
+        await asyncio.gather(*(writer.close() for writer in self._writers))
         await self._pool.close()
 
 
 async def _nothing(_connection: Any) -> None:
     """Take the place of the driver's reset."""
+
+
+def _is_gone(connection: Any) -> bool:
+    try:
+        return bool(connection.is_closed())
+    except asyncpg.InterfaceError:
+        return True  # closed, which gave it back to the pool
 
 
 async def _undo(connection: Any) -> None:

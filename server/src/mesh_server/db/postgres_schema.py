@@ -9,7 +9,8 @@ import asyncpg
 from mesh_server.db import address, migrate
 from mesh_server.db.postgres_dialect import SchemaDialect
 from mesh_server.db.postgres_errors import DRIVER_ERRORS
-from mesh_server.db.postgres_writer import STATEMENT_S, set_tenant
+from mesh_server.db.postgres_session import set_tenant
+from mesh_server.db.postgres_writer import STATEMENT_S
 from mesh_server.db.scope import ServerWork, setting
 from mesh_server.errors import StartupError
 from mesh_server.ids import now_us

@@ -12,13 +12,16 @@ import time
 from collections import deque
 from collections.abc import Callable
 from contextlib import AbstractAsyncContextManager
-from typing import Any
+from typing import Any, Protocol
 
 import structlog
 
-from mesh_server.db.engine import Load, Work
+from mesh_server.db.endings import Endings
+from mesh_server.db.engine import Load
 from mesh_server.db.postgres_errors import DRIVER_ERRORS, CommitLost, Kind, Outcome, kind, translate
-from mesh_server.db.schema import Transaction
+from mesh_server.db.postgres_session import Job, Session, set_tenant
+from mesh_server.db.postgres_step import Apart, Stepper, rounds
+from mesh_server.db.schema import Compiler, Transaction
 from mesh_server.db.scope import ServerWork, setting
 from mesh_server.errors import DatabaseUnavailable, MeshError, OutcomeUnknown
 from mesh_server.ids import now_us
@@ -50,10 +53,18 @@ _log = structlog.get_logger("mesh.database")
 Connect = Callable[[], AbstractAsyncContextManager[Any]]
 
 
-def set_tenant(value: str) -> str:
-    """Return the SQL that says whose rows the rest of the transaction sees."""
-    # Written in hexadecimal: whatever a tenant is named, it can't end the literal.
-    return f"SELECT set_config('mesh.tenant', convert_from(decode('{value.encode().hex()}', 'hex'), 'UTF8'), true)"
+class Own(Protocol):
+    """The connection that a writer keeps while it has something to write."""
+
+    def connection(self) -> AbstractAsyncContextManager[Any]:
+        """Lend it for a transaction."""
+
+    async def give_back(self) -> None:
+        """Let others have it."""
+
+
+#: A connection as the transaction of one closure, or of the writer itself.
+Open = Callable[[Any, Job | None], Transaction]
 
 
 def begin_with(begin: str, value: str) -> str:
@@ -72,31 +83,25 @@ def _commit(marker: str) -> str:
     )
 
 
-class Job:
-    """One closure that waits to be written, and what the row policies shall compare with."""
-
-    __slots__ = ("future", "tenant", "work")
-
-    def __init__(self, work: Work[Any], tenant: str) -> None:
-        self.work = work
-        self.tenant = tenant
-        self.future: asyncio.Future[Any] = asyncio.get_running_loop().create_future()
-
-
 class Writer:
-    """Hands waiting closures to a few tasks, one connection each.
+    """Writes one transaction at a time, a group of the closures that wait.
 
-    A closure that comes while a task is free gets a transaction of its own; those that come while none is wait together
-    and are shared out, so that groups grow with the load and vanish without it.
+    Args:
+        number: which of the database's writers it is.
+        own: lends the connection that it writes on.
+        connect: lends another one.
+        transaction: makes transactions of it.
+        compile_: writes statements.
     """
 
-    def __init__(self, connect: Connect, transaction: Callable[[Any], Transaction], writers: int) -> None:
+    def __init__(self, number: int, own: Own, connect: Connect, transaction: Open, compile_: Compiler) -> None:
+        self._number = number
+        self._own = own
         self._connect = connect
         self._transaction = transaction
-        self._writers = writers
+        self._stepper = Stepper(compile_, lambda connection: transaction(connection, None))
         self._waiting: deque[Job] = deque()
-        self._tasks: set[asyncio.Task[None]] = set()
-        self._active = 0  # tasks that will look for waiting closures once more
+        self._task: asyncio.Task[None] | None = None
         self._swept = time.monotonic()
         self._commits = self._writes = 0
 
@@ -113,30 +118,28 @@ class Writer:
         if len(self._waiting) >= QUEUE_LIMIT:
             raise DatabaseUnavailable("The database has more to write than it can.", retry_after=1)
         self._waiting.append(job)
-        if self._active < self._writers:
-            self._active += 1
-            task = asyncio.get_running_loop().create_task(self._write_waiting())
-            self._tasks.add(task)
-            task.add_done_callback(self._tasks.discard)
+        if self._task is None:
+            self._task = asyncio.get_running_loop().create_task(self._write_waiting())
 
     async def close(self) -> None:
         """Finish what waits."""
-        while self._tasks:
-            await asyncio.wait(self._tasks)
+        while self._task is not None:
+            await asyncio.wait([self._task])
 
     async def _write_waiting(self) -> None:
         try:
             while self._waiting:
-                await self._write_share()
+                await self._write_group()
+                if not self._waiting:
+                    await self._own.give_back()
+                if time.monotonic() - self._swept > SWEEP_S:
+                    self._swept = time.monotonic()
+                    await self._sweep()
         finally:
-            self._active -= 1  # nothing is awaited since the look: whatever comes from now on starts a task of its own
-        if time.monotonic() - self._swept > SWEEP_S:
-            self._swept = time.monotonic()
-            await self._sweep()
+            self._task = None  # nothing is awaited since the look: whatever comes from now on starts one of its own
 
-    async def _write_share(self) -> None:
-        share = min(-(-len(self._waiting) // self._writers), GROUP_LIMIT)
-        jobs = [self._waiting.popleft() for _ in range(share)]
+    async def _write_group(self) -> None:
+        jobs = [self._waiting.popleft() for _ in range(min(len(self._waiting), GROUP_LIMIT))]
         try:
             await self._write(jobs)
         except Exception as problem:  # noqa: BLE001 - handed to the callers who wait
@@ -156,6 +159,9 @@ class Writer:
                         raise DatabaseUnavailable("The database can't be reached now.", retry_after=2) from None
                     continue
                 outcomes = lost.outcomes
+            except Apart:
+                await self._write_apart(jobs)
+                return
             except DRIVER_ERRORS as problem:
                 what = kind(problem)
                 if what is Kind.LOST:
@@ -164,8 +170,7 @@ class Writer:
                     conflicts += 1
                 if len(jobs) > 1 and what is not Kind.LOST:
                     # Whoever it was that lost: alone, each is in nobody's way but its own.
-                    for job in jobs:
-                        await self._write_alone(job)
+                    await self._write_apart(jobs)
                     return
                 if _final(what, conflicts, losses):
                     raise translate(problem) from None
@@ -176,11 +181,12 @@ class Writer:
             _answer(jobs, outcomes)
             return
 
-    async def _write_alone(self, job: Job) -> None:
-        try:
-            await self._write([job])
-        except Exception as problem:  # noqa: BLE001 - handed to the caller who waits
-            _fail([job], problem)
+    async def _write_apart(self, jobs: list[Job]) -> None:
+        for job in jobs:
+            try:
+                await self._write([job])
+            except Exception as problem:  # noqa: BLE001 - handed to the caller who waits
+                _fail([job], problem)
 
     async def _attempt(self, jobs: list[Job], marker: str) -> list[Outcome]:
         """Run the closures once and commit.
@@ -189,36 +195,57 @@ class Writer:
             CommitLost: if the commit may have happened.
             asyncpg's errors: if it did not.
         """
-        async with self._connect() as connection:
-            outcomes = await self._run(connection, jobs)
-            if all(outcome.error is not None for outcome in outcomes):
-                return outcomes  # nothing to commit: it is rolled back with the connection's return
-            try:
-                await connection.execute(_commit(marker))
-            except DRIVER_ERRORS as problem:
-                if kind(problem) is not Kind.LOST:
-                    raise  # PostgreSQL itself says that it did not happen
-                raise CommitLost(outcomes) from None
-            return outcomes
-
-    async def _run(self, connection: Any, jobs: list[Job]) -> list[Outcome]:
-        """Begin a transaction and run each closure in a savepoint of its own."""
-        tx = self._transaction(connection)
-        tenant = jobs[0].tenant
-        grouped = len(jobs) > 1
-        await connection.execute(begin_with(BEGIN_WRITE, tenant) + ("; SAVEPOINT job" if grouped else ""))
-        outcomes: list[Outcome] = []
-        for job in jobs:
-            if outcomes:
-                # One round trip: the last closure's savepoint ends, the next one's begins, for the next one's tenant.
-                undo = "ROLLBACK TO job; " if outcomes[-1].error is not None else ""
-                change = f"{set_tenant(job.tenant)}; " if job.tenant != tenant else ""
-                await connection.execute(f"{undo}RELEASE job; {change}SAVEPOINT job")
-                tenant = job.tenant
-            outcomes.append(await self._outcome(tx, job))
-        if grouped and outcomes[-1].error is not None:
-            await connection.execute("ROLLBACK TO job")
+        endings, committed = Endings(self._number), False
+        try:
+            async with self._own.connection() as connection:
+                outcomes = await self._run(connection, jobs, endings)
+                if all(outcome.error is not None for outcome in outcomes):
+                    return outcomes  # nothing to commit: it is rolled back with the connection's return
+                try:
+                    await connection.execute(_commit(marker))
+                except DRIVER_ERRORS as problem:
+                    if kind(problem) is not Kind.LOST:
+                        raise  # PostgreSQL itself says that it did not happen
+                    raise CommitLost(outcomes) from None
+            committed = True
+        finally:
+            endings.settle(committed=committed)
         return outcomes
+
+    async def _run(self, connection: Any, jobs: list[Job], endings: Endings) -> list[Outcome]:
+        """Begin a transaction, run each closure, in step where that can be, and write what they left to the end."""
+        session = Session(connection, jobs[0].tenant)
+        await connection.execute(begin_with(BEGIN_WRITE, session.tenant))
+        found: dict[Job, Outcome] = {}
+        if len(jobs) > 1:
+            for some in rounds(job for job in jobs if job.touched is not None):
+                found.update(zip(some, await self._stepper.run(session, some), strict=True))
+        await self._one_by_one(session, [job for job in jobs if job not in found], found)
+        done = [job for job in jobs if found[job].error is None]
+        for job in done:
+            endings.take(job.left)
+        if endings:
+            tenants = {job.tenant for job in done if job.left}
+            # Each was checked when it was left: here one statement writes what is several tenants'.
+            await session.become(tenants.pop() if len(tenants) == 1 else setting(ServerWork.AUDIT))
+            await endings.write(self._transaction(connection, None))
+        return [found[job] for job in jobs]
+
+    async def _one_by_one(self, session: Session, jobs: list[Job], found: dict[Job, Outcome]) -> None:
+        """Run closures one after the other, each in a savepoint of its own where the transaction holds others."""
+        alone = len(jobs) == 1 and not found
+        undo = ""
+        for job in jobs:
+            if not alone:
+                # One round trip: the last closure's savepoint ends, the next one's begins, for the next one's tenant.
+                change = f"{set_tenant(job.tenant)}; " if job.tenant != session.tenant else ""
+                await session.connection.execute(f"{undo}{change}SAVEPOINT job")
+                session.tenant = job.tenant
+            job.left = []
+            outcome = found[job] = await self._outcome(self._transaction(session.connection, job), job)
+            undo = "ROLLBACK TO job; RELEASE job; " if outcome.error is not None else "RELEASE job; "
+        if jobs and not alone and found[jobs[-1]].error is not None:
+            await session.connection.execute("ROLLBACK TO job")
 
     async def _outcome(self, tx: Transaction, job: Job) -> Outcome:
         try:

@@ -1,10 +1,13 @@
 """The metadata that every capability's tables register with, and statements compiled once per dialect."""
 
 from collections.abc import Mapping, Sequence
-from typing import Any, Protocol
+from typing import TYPE_CHECKING, Any, Protocol
 
 from sqlalchemy import BigInteger, Column, Dialect, MetaData, String, Table
 from sqlalchemy.sql import ClauseElement
+
+if TYPE_CHECKING:
+    from mesh_server.db.endings import Ending
 
 metadata = MetaData()
 
@@ -54,6 +57,15 @@ class Transaction(Protocol):
     async def many(self, statement: ClauseElement, rows: Sequence[Mapping[str, object]]) -> None:
         """Run a statement that changes rows once for each set of parameters."""
 
+    def at_end(self, ending: "Ending", item: object, tenant_id: str) -> None:
+        """Leave something to the end of the transaction, unless this unit of work fails (see endings.py).
+
+        Args:
+            ending: does it.
+            item: what is left.
+            tenant_id: whose it is: as with rows, no other than the one that the unit of work is done for.
+        """
+
 
 class Compiler:
     """Compiles statements for one dialect and remembers the text.
@@ -65,16 +77,20 @@ class Compiler:
         self._dialect = dialect
         self._texts: dict[ClauseElement, tuple[str, dict[str, Any], tuple[str, ...]]] = {}
 
-    def __call__(self, statement: ClauseElement, parameters: dict[str, object]) -> tuple[str, dict[str, Any]]:
+    def __call__(self, statement: ClauseElement, parameters: Mapping[str, object]) -> tuple[str, Mapping[str, Any]]:
         """Return the SQL text and all its parameters by name: those given, and the literals of the statement."""
         text, literals, _ = self._known(statement)
-        return text, {**literals, **parameters}
+        return text, {**literals, **parameters} if literals else parameters
 
-    def positional(self, statement: ClauseElement, parameters: dict[str, object]) -> tuple[Any, ...]:
+    def positional(self, statement: ClauseElement, parameters: Mapping[str, object]) -> tuple[Any, ...]:
         """Return the SQL text and all its parameters in their order, for a driver that takes them so."""
         text, literals, order = self._known(statement)
         given = {**literals, **parameters}
         return (text, *[given[name] for name in order])
+
+    def text(self, statement: ClauseElement) -> str:
+        """Return the SQL text alone."""
+        return self._known(statement)[0]
 
     def _known(self, statement: ClauseElement) -> tuple[str, dict[str, Any], tuple[str, ...]]:
         known = self._texts.get(statement)

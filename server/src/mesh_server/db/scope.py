@@ -50,7 +50,7 @@ class ServerWork(Enum):
 Scope = Tenanted | ServerWork
 
 #: Begins the setting of the server's own work; no tenant's name can begin so.
-_SERVER = "*"
+SERVER = "*"
 
 
 def setting(scope: Scope) -> str:
@@ -60,8 +60,8 @@ def setting(scope: Scope) -> str:
         ValueError: if what claims to be a tenant's name is none.
     """
     if isinstance(scope, ServerWork):
-        return _SERVER + scope.value
+        return SERVER + scope.value
     tenant = scope.tenant_id
-    if not tenant or tenant.startswith(_SERVER):
+    if not tenant or tenant.startswith(SERVER):
         raise ValueError("no tenant has such a name")
     return tenant

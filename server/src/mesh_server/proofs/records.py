@@ -13,7 +13,7 @@ from mesh_server.audit.chain import KeyedHash, fields
 from mesh_server.db.schema import Row, Transaction
 from mesh_server.errors import VaultDamaged
 from mesh_server.proofs.challenges import PendingEnrollment
-from mesh_server.proofs.models import EnrolledRecord, zk_records
+from mesh_server.proofs.models import EnrolledRecord, zk_enrollments, zk_records
 
 #: The version of what is not enrolled, and of a first enrolment.
 FIRST_VERSION = 1
@@ -54,6 +54,18 @@ _REMOVE = (
     .where(_NAMED, _LIVE)
     .values(root_id=null(), ksf=null(), record=null(), removed_at=bindparam("now_"), mac=bindparam("mac_"))
 )
+_PENDING = (
+    select(zk_enrollments.c.id)
+    .where(
+        zk_enrollments.c.tenant_id == bindparam("tenant_"),
+        zk_enrollments.c.owner_id == bindparam("owner_"),
+        zk_enrollments.c.namespace == bindparam("namespace_"),
+        zk_enrollments.c.name == bindparam("name_"),
+    )
+    .exists()
+)
+#: Whether a name is enrolled, and whether an enrolment of it is under way.
+_KNOWN = select(select(zk_records.c.id).where(_NAMED, _LIVE).exists(), _PENDING)
 _NAMES = select(zk_records.c.name).where(_OWN, zk_records.c.namespace == bindparam("namespace_"), _LIVE)
 _BETWEEN = _NAMES.where(zk_records.c.name >= bindparam("first_"), zk_records.c.name <= bindparam("last_"))
 _PAGE = (
@@ -148,6 +160,12 @@ class Records:
         if mac is None or not compare_digest(mac, self.mac(proven)):
             raise VaultDamaged("An enrolled record was changed by another program than this server.")
         return proven
+
+
+async def known(tx: Transaction, holder: Account | Principal, namespace: str, name: str) -> tuple[bool, bool]:
+    """Return whether there is a record of a name, and whether an enrolment of it is under way: most have neither."""
+    row = await tx.one(_KNOWN, **named(holder, namespace, name))
+    return (bool(row[0]), bool(row[1])) if row is not None else (False, False)
 
 
 async def names_between(

@@ -228,7 +228,6 @@ def _post(
         handler=handler,
         summary=summary,
         access=access,
-        hot=True,
         body=body,
         answer=answer,
         errors=errors,

@@ -335,9 +335,11 @@ class Proofs:
             name: of the key.
             provable: the enrolment under way that is of the new value; True for all of them, False for none.
         """
-        if provable is not True:
+        enrolled, under_way = await records.known(tx, holder, namespace, name)
+        if under_way and provable is not True:
             await challenges.abandon(tx, holder, namespace, name, but=provable or b"")
-        await self._records.remove(tx, holder, namespace, name, now_us())
+        if enrolled:
+            await self._records.remove(tx, holder, namespace, name, now_us())
 
     async def provable(self, tx: Transaction, holder: Account, namespace: str, first: str, last: str) -> set[str]:
         """Return which names, from the first to the last, can be verified."""

@@ -128,6 +128,15 @@ def make_ready(wrapping_key: bytes, blob: bytes, place: Place) -> Ready:
     Raises:
         VaultDamaged: if it is none, or not of this key.
     """
+    return ready(message_key(wrapping_key, blob), blob, place)
+
+
+def message_key(wrapping_key: bytes, blob: bytes) -> bytes:
+    """Return the key that one sealed blob is encrypted under, after its commitment to the wrapping key was compared.
+
+    Raises:
+        VaultDamaged: if it is no sealed blob, or was sealed under another key.
+    """
     header = blob[:_HEADER_BYTES]
     if len(blob) < _CIPHERTEXT_AT + _TAG_BYTES or not header.startswith(_PREFIX):
         raise VaultDamaged("A stored blob is not in the vault's format.")
@@ -136,7 +145,12 @@ def make_ready(wrapping_key: bytes, blob: bytes, place: Place) -> Ready:
     encryption_key, expected = _message_keys(wrapping_key, header, message_id)
     if not hmac.compare_digest(commitment, expected):
         raise VaultDamaged("A stored blob does not belong to the key that should open it.")
-    return Ready(AESGCM(encryption_key), blob[_CIPHERTEXT_AT:], _associated_data(header, place))
+    return encryption_key
+
+
+def ready(key: bytes, blob: bytes, place: Place) -> Ready:
+    """Return a sealed blob ready to be opened, given the key that `message_key` returned for it."""
+    return Ready(AESGCM(key), blob[_CIPHERTEXT_AT:], _associated_data(blob[:_HEADER_BYTES], place))
 
 
 def key_id_of(blob: bytes) -> bytes:

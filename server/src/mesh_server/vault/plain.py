@@ -2,7 +2,8 @@
 
 from mesh_server.accounts.models import Principal
 from mesh_server.db.schema import Transaction
-from mesh_server.vault.store import SealedKey, Store
+from mesh_server.vault.sealed import SealedKey
+from mesh_server.vault.store import Store
 from mesh_server.vault.trail import Trail
 
 

@@ -6,7 +6,7 @@ from mesh_server.accounts.models import Account, Principal
 from mesh_server.audit.models import Operator
 from mesh_server.audit.service import Audit
 from mesh_server.db.changes import bump
-from mesh_server.db.engine import Database
+from mesh_server.db.engine import Database, Touched
 from mesh_server.db.schema import Transaction
 from mesh_server.db.scope import ServerWork
 from mesh_server.errors import InvalidRequest, KeyNotDeleted, KeyNotFound
@@ -20,8 +20,9 @@ from mesh_server.vault.idempotency import Idempotency, Once
 from mesh_server.vault.keyring import Keyring
 from mesh_server.vault.models import ChatKey, Deleted, KeyRecord, Limits, NewValue, OpenedKey
 from mesh_server.vault.plain import PlainValues
+from mesh_server.vault.sealed import SealedKey
 from mesh_server.vault.seals import Seals
-from mesh_server.vault.store import SealedKey, Store, marked, with_tags
+from mesh_server.vault.store import Store, marked, with_tags
 from mesh_server.vault.trail import Trail
 from mesh_server.vault.verifiers import Verifiers
 from mesh_server.vault.warm import Warm, WarmKey, place_of
@@ -105,8 +106,9 @@ class Vault:
 
             return await self._idempotency.run(tx, principal, once, KeyRecord, change)
 
+        touched = _touched(principal, owner, namespace, name, changed=True)
         async with self._trail.refusals(principal, owner, name, "write"), self._warm.changing():
-            return await self._database.write(work, principal)
+            return await self._database.write(work, principal, touched)
 
     async def get(
         self,
@@ -144,8 +146,9 @@ class Vault:
             await self._trail.tell(tx, principal, holder, "key.read", opened.record, version=opened.version)
             return opened
 
+        touched = _touched(principal, owner, namespace, name, changed=False)
         async with self._trail.refusals(principal, owner, name, "read"):
-            return await self._database.write(work, principal)
+            return await self._database.write(work, principal, touched)
 
     async def open_for_chat(
         self, principal: Principal, names: Sequence[str], *, owner: str | None = None
@@ -200,8 +203,9 @@ class Vault:
             return await self._database.read(look, principal)
 
     def forget(self) -> None:
-        """Forget the keys that are kept for calls to providers; called when any process changed or took one away."""
+        """Forget what is kept warm; called when any process changed or took a key away."""
         self._warm.forget()
+        self._store.forget()
 
     def confirm(self, asked_at: float) -> None:
         """Keep them for longer: no other process had written anything by `asked_at`, in seconds, monotonic."""
@@ -387,3 +391,8 @@ class Vault:
         while await self._database.write(self._idempotency.forget_old, ServerWork.PURGE):
             pass
         return removed
+
+
+def _touched(principal: Principal, owner: str | None, namespace: str, name: str, *, changed: bool) -> Touched:
+    """Return the key that a unit of work is about; no two of them share anything else that they change."""
+    return Touched((principal.tenant_id, owner or principal.account_id, namespace, name), changed=changed)

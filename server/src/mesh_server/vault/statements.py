@@ -36,15 +36,24 @@ VERSION = (
     key_versions.c.destroyed_at,
 )
 
+#: Whether a key has tags, which few have: so that only theirs are looked for.
+_TAGGED = (
+    select(key_tags.c.key_id)
+    .where(key_tags.c.tenant_id == keys.c.tenant_id, key_tags.c.key_id == keys.c.id)
+    .exists()
+    .label("tagged")
+)
+_PROVEN = (*KEY, keys.c.mac, _TAGGED)
+
 #: Locks the row where the database has row locks.
-FIND_LOCKED = select(*KEY, keys.c.mac).where(_NAMED).with_for_update()
-FIND = select(*KEY, keys.c.mac).where(_NAMED)
+FIND_LOCKED = select(*_PROVEN).where(_NAMED).with_for_update()
+FIND = select(*_PROVEN).where(_NAMED)
 
 
 def _open(*, current: bool) -> Select[tuple[object, ...]]:
     version = keys.c.current_version if current else bindparam("version_")
     return (
-        select(*KEY, keys.c.mac, *VERSION, key_versions.c.mac, key_versions.c.wrapped_dek, key_versions.c.blob)
+        select(*_PROVEN, *VERSION, key_versions.c.mac, key_versions.c.wrapped_dek, key_versions.c.blob)
         .outerjoin(
             key_versions,
             (key_versions.c.tenant_id == keys.c.tenant_id)
@@ -89,7 +98,7 @@ ADD_TAG = insert(key_tags).values(
 )
 
 EXPIRED_DELETIONS = (
-    select(keys.c.tenant_id, *KEY, keys.c.mac)
+    select(keys.c.tenant_id, *_PROVEN)
     .where(keys.c.deleted_at <= bindparam("before_"))
     .order_by(keys.c.deleted_at)
     .limit(bindparam("limit_"))

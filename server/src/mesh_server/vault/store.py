@@ -1,7 +1,7 @@
 """Keys within a transaction: what is found is proven to be as it was written, what is written is sealed and proven."""
 
-from collections.abc import Collection, Mapping
-from dataclasses import dataclass, field, replace
+from collections.abc import Collection, Mapping, Sequence
+from dataclasses import dataclass, replace
 from operator import attrgetter
 
 from mesh_server.accounts.models import Account
@@ -11,6 +11,7 @@ from mesh_server.ids import now_us, uuid7
 from mesh_server.vault import crypto, statements
 from mesh_server.vault.keyring import Keyring, dek_id
 from mesh_server.vault.models import KeyRecord, Limits, NewValue, OpenedKey, VersionRecord
+from mesh_server.vault.sealed import ProvenKey, SealedKey, place_of_value
 from mesh_server.vault.seals import Seals, check
 
 
@@ -53,6 +54,10 @@ class StoredKey:
 COLUMNS = tuple(StoredKey.__slots__)
 _WIDTH = len(COLUMNS)
 _V = len(statements.VERSION)
+#: Where a version's columns begin in a row of `statements.OPEN`: behind the key's, its mac, and whether it has tags.
+_OPENED = _WIDTH + 2
+#: Rows whose proofs are kept, and the largest sealed value, in bytes, among them.
+_MOST_WARM, _LARGEST_WARM = 4_096, 4_096
 sealed = attrgetter(*COLUMNS)
 
 
@@ -69,6 +74,9 @@ class Store:
         self._keyring = keyring
         self._seals = seals
         self.limits = limits
+        # By all bytes that the proof is about: what was proven of them once stays true. The rows themselves are read
+        # from the database each time.
+        self._proofs: dict[tuple[Row, tuple[Row, ...], Account], ProvenKey] = {}
 
     async def find(
         self, tx: Transaction, holder: Account, namespace: str, name: str, *, locked: bool = True
@@ -138,34 +146,58 @@ class Store:
             VersionNotFound, VersionDestroyed: if it has no such version, or no longer.
             VaultDamaged: if a part of it is not as it was written.
         """
-        sealed = await self.sealed(tx, holder, namespace, name, version)
-        return None if sealed is None else sealed.open(holder)
+        known = await self._known(tx, holder, namespace, name, version)
+        return None if known is None else known.open(holder)
 
     async def sealed(
         self, tx: Transaction, holder: Account, namespace: str, name: str, version: int | None = None
-    ) -> "SealedKey | None":
+    ) -> SealedKey | None:
         """Return a live key with what opens the value of a version; as `open`."""
+        known = await self._known(tx, holder, namespace, name, version)
+        return None if known is None else known.sealed
+
+    def forget(self) -> None:
+        """Forget what was proven: something was changed or taken away."""
+        self._proofs.clear()
+
+    async def _known(
+        self, tx: Transaction, holder: Account, namespace: str, name: str, version: int | None
+    ) -> ProvenKey | None:
         named = _named(holder, namespace, name)
         if version is None:
-            row = await tx.one(statements.OPEN, **named, now_=now_us())
+            found = await tx.one(statements.OPEN, **named, now_=now_us())
         else:
-            row = await tx.one(statements.OPEN_VERSION, **named, now_=now_us(), version_=version)
-        if row is None:
+            found = await tx.one(statements.OPEN_VERSION, **named, now_=now_us(), version_=version)
+        if found is None:
             return None
-        stored, tags = await self._proven(tx, holder, row)
-        described, (mac, wrapped_dek, blob) = row[_WIDTH + 1 : _WIDTH + 1 + _V], row[_WIDTH + 1 + _V :]
+        row, tags = tuple(found), tuple(map(tuple, await self._tags(tx, holder, found)))
+        known = self._proofs.get((row, tags, holder))
+        if known is None:
+            known = ProvenKey(await self._sealed(tx, holder, row, tags, version))
+            if len(known.sealed.blob) <= _LARGEST_WARM:
+                if len(self._proofs) >= _MOST_WARM:
+                    self._proofs.clear()
+                self._proofs[row, tags, holder] = known
+        return known
+
+    async def _sealed(
+        self, tx: Transaction, holder: Account, row: Row, tags: Sequence[Row], version: int | None
+    ) -> SealedKey:
+        """Prove every part of a row that `statements.OPEN` found."""
+        stored, its_tags = self._prove(holder, row, tags)
+        described, (mac, wrapped_dek, blob) = row[_OPENED : _OPENED + _V], row[_OPENED + _V :]
         if described[0] is None:
             if version is not None:
-                raise VersionNotFound(f"The key {name!r} has no version {version}.")
+                raise VersionNotFound(f"The key {stored.name!r} has no version {version}.")
             raise VaultDamaged("The current version of a key is missing.")
         check(mac, self._seals.version(holder.tenant_id, stored.id, described), "key's version")
         number, tenant_key_id, is_text, _, destroyed_at = described
         if destroyed_at is not None:
-            raise VersionDestroyed(f"The value of version {number} of {name!r} was destroyed.")
+            raise VersionDestroyed(f"The value of version {number} of {stored.name!r} was destroyed.")
         if wrapped_dek is None or blob is None:
             raise VaultDamaged("The value of a version is missing.")
         tenant_key = await self._keyring.get(tx, holder.tenant_id, tenant_key_id)
-        return SealedKey(stored.record(tags), number, bool(is_text), tenant_key, wrapped_dek, blob)
+        return SealedKey(stored.record(its_tags), number, bool(is_text), tenant_key, wrapped_dek, blob)
 
     async def unseal(
         self,
@@ -185,8 +217,8 @@ class Store:
         if wrapped_dek is None or blob is None:
             raise VaultDamaged("The value of a version is missing.")
         tenant_key = await self._keyring.get(tx, holder.tenant_id, tenant_key_id)
-        dek = crypto.unseal(tenant_key, wrapped_dek, _place(holder, key_id, version, "data-key"))
-        return crypto.unseal(dek, blob, _place(holder, key_id, version, "value"))
+        dek = crypto.unseal(tenant_key, wrapped_dek, place_of_value(holder, key_id, version, "data-key"))
+        return crypto.unseal(dek, blob, place_of_value(holder, key_id, version, "value"))
 
     async def versions(self, tx: Transaction, holder: Account, stored: StoredKey) -> list[VersionRecord]:
         """Return the versions of a key, newest first."""
@@ -235,11 +267,17 @@ class Store:
     # --- pieces ---
 
     async def _proven(self, tx: Transaction, holder: Account, row: Row) -> tuple[StoredKey, dict[str, str]]:
-        stored = StoredKey(*row[:_WIDTH])
-        found = await tx.all(statements.TAGS, tenant_=holder.tenant_id, id_=stored.id)
+        return self._prove(holder, row, await self._tags(tx, holder, row))
+
+    async def _tags(self, tx: Transaction, holder: Account, row: Row) -> Sequence[Row]:
+        if not row[_WIDTH + 1]:
+            return ()
+        return await tx.all(statements.TAGS, tenant_=holder.tenant_id, id_=row[0])
+
+    def _prove(self, holder: Account, row: Row, found: Sequence[Row]) -> tuple[StoredKey, dict[str, str]]:
         tags = {tag: value for tag, value in found}  # noqa: C416 - rows are sequences, not pairs
         check(row[_WIDTH], self._seals.key(holder.tenant_id, row[:_WIDTH], tags), "key")
-        return stored, tags
+        return StoredKey(*row[:_WIDTH]), tags
 
     async def _save(self, tx: Transaction, holder: Account, stored: StoredKey, tags: Mapping[str, str]) -> None:
         columns = {f"{column}_": value for column, value in zip(COLUMNS, sealed(stored), strict=True)}
@@ -263,9 +301,9 @@ class Store:
             tenant_key_id_=tenant_key_id,
             is_text_=is_text,
             wrapped_dek_=crypto.seal(
-                tenant_key, dek_id(tenant_key_id), dek, _place(holder, key_id, version, "data-key")
+                tenant_key, dek_id(tenant_key_id), dek, place_of_value(holder, key_id, version, "data-key")
             ),
-            blob_=crypto.seal(dek, dek_id(key_id), value, _place(holder, key_id, version, "value")),
+            blob_=crypto.seal(dek, dek_id(key_id), value, place_of_value(holder, key_id, version, "value")),
             created_at_=stored.updated_at,
             destroyed_at_=None,
             mac_=self._seals.version(holder.tenant_id, key_id, row),
@@ -310,40 +348,5 @@ def marked(records: list[KeyRecord], provable: Collection[str]) -> list[KeyRecor
     return [replace(record, provable=True) if record.name in provable else record for record in records]
 
 
-@dataclass(frozen=True, slots=True)
-class SealedKey:
-    """A key with what opens its value. `repr` shows nothing of it."""
-
-    record: KeyRecord
-    version: int
-    is_text: bool
-    tenant_key: bytes = field(repr=False)
-    wrapped_dek: bytes = field(repr=False)
-    blob: bytes = field(repr=False)
-
-    def open(self, holder: Account) -> OpenedKey:
-        """Return the key with its value.
-
-        Raises:
-            VaultDamaged: if it does not open at this place.
-        """
-        return OpenedKey(self.record, self.ready(holder).open(), self.is_text, self.version)
-
-    def ready(self, holder: Account) -> crypto.Ready:
-        """Return the value ready to be opened.
-
-        Raises:
-            VaultDamaged: if it is not of this place.
-        """
-        dek = crypto.unseal(self.tenant_key, self.wrapped_dek, _place(holder, self.record.id, self.version, "data-key"))
-        return crypto.make_ready(dek, self.blob, _place(holder, self.record.id, self.version, "value"))
-
-
 def _named(holder: Account, namespace: str, name: str) -> dict[str, str]:
     return {"tenant_": holder.tenant_id, "owner_": holder.account_id, "namespace_": namespace, "name_": name}
-
-
-def _place(holder: Account, key_id: str, version: int, purpose: str) -> crypto.Place:
-    return crypto.Place(
-        tenant=holder.tenant_id, owner=holder.account_id, object_id=key_id, version=version, purpose=purpose
-    )

@@ -3,7 +3,7 @@
 import math
 import time
 from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
+from contextlib import AbstractAsyncContextManager, asynccontextmanager, nullcontext
 from pathlib import Path
 
 from mesh_server.accounts.models import Account, Principal
@@ -19,6 +19,8 @@ from mesh_server.vault.models import KeyRecord
 #: The use of a provider's key for chat, and a refusal, is told this often for a principal and a key, not each time.
 ONCE_S = 60.0
 _MOST_REMEMBERED = 100_000
+
+_NO_REFUSALS: AbstractAsyncContextManager[None] = nullcontext()
 
 
 def open_audit(database: Database, keyring: Keyring, head: HeadFile | None) -> Audit:
@@ -94,8 +96,9 @@ class Trail:
         await self._database.write(work, principal)
         self._remember(what)
 
-    @asynccontextmanager
-    async def refusals(self, principal: Principal, owner: str | None, name: str, action: str) -> AsyncIterator[None]:
+    def refusals(
+        self, principal: Principal, owner: str | None, name: str, action: str
+    ) -> AbstractAsyncContextManager[None]:
         """Tell that somebody tried more with a shared key than was granted, at most once a minute for each such try.
 
         Args:
@@ -104,6 +107,11 @@ class Trail:
             name: of the key.
             action: what is tried: `read`, `write`, `chat`.
         """
+        # One's own keys are never refused: the way of nearly all requests.
+        return _NO_REFUSALS if owner is None else self._refusals(principal, owner, name, action)
+
+    @asynccontextmanager
+    async def _refusals(self, principal: Principal, owner: str, name: str, action: str) -> AsyncIterator[None]:
         try:
             yield
         except GrantInsufficient:
