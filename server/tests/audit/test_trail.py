@@ -144,7 +144,7 @@ async def test_the_use_of_a_key_for_chat_is_told_once_a_minute(parts, monkeypatc
     ann = await parts.principal()
     await parts.vault.put(ann, "openai_key", text("sk-x"))
     for _ in range(3):
-        assert await parts.vault.open_for_chat(ann, ["openai_key"]) == ("openai_key", "sk-x")
+        assert await parts.vault.open_for_chat(ann, ["openai_key"]) == (*("openai_key", "sk-x", ann.account_id, 1),)
 
     async def used():
         events = await parts.audit.page(tenant_id="default", account_id=ann.account_id)

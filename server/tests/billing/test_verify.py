@@ -3,7 +3,7 @@
 import pytest
 from sqlalchemy import update
 
-from mesh_server.billing import lease, reaper
+from mesh_server.billing import lease, reaper, retention
 from mesh_server.billing.budgets import new_budget
 from mesh_server.billing.models import DOLLAR, budget_periods, usage_events
 from mesh_server.billing.models import budgets as budgets_table
@@ -117,3 +117,13 @@ async def test_what_is_no_number_is_found_and_ends_nothing(budgets, process, par
     await spend(process())
     await write(parts, update(budgets_table).values(unit="apples"))
     assert await check(parts) == ["It holds something that the server never writes."]
+
+
+async def test_usage_that_was_kept_long_enough_is_not_missed(budgets, process, parts):
+    await old_budget(budgets, parts, 1000, "usd")
+    await spend(process(), 100)
+    await retention.purge_usage(parts.database, -1_000_000)
+    assert await check(parts)
+    run = BudgetCheck(parts.database, kept_us=1)
+    await run.run()
+    assert not run.problems

@@ -15,7 +15,7 @@ from mesh_server.billing.models import Budget, Unit
 from mesh_server.billing.periods import bounds
 from mesh_server.db.engine import Database
 from mesh_server.db.schema import Transaction
-from mesh_server.db.scope import ServerWork
+from mesh_server.db.scope import Tenant
 from mesh_server.errors import MeshError, OutcomeUnknown
 from mesh_server.ids import now_us
 
@@ -174,7 +174,7 @@ class Slices:
                 granted, left = await _take(tx, slice_, least, most)
                 return granted, left, None if granted else await used_of(tx, slice_)  # for what the caller is told
 
-            granted, slice_.left, used = await self._database.write(work, ServerWork.BILLING)
+            granted, slice_.left, used = await self._database.write(work, Tenant(slice_.budget.tenant_id))
             slice_.used = slice_.used if used is None else used
             self._lease.held()
             slice_.free += granted
@@ -226,7 +226,7 @@ class Slices:
                 await tx.execute(sql.GIVE_BACK, **slice_.place, returned_=returned)
 
         try:
-            await self._database.write(work, ServerWork.BILLING)
+            await self._database.write(work, Tenant(slice_.budget.tenant_id))
         except OutcomeUnknown:
             raise  # it may have been given back: then others spend it
         except MeshError:
@@ -241,7 +241,7 @@ class Slices:
                 await tx.execute(sql.FOLD, **slice_.place, more_=spent - taken, spent_=spent)
                 await tx.execute(sql.DROP_RESERVATION, **slice_.mine)
 
-        await self._database.write(work, ServerWork.BILLING)
+        await self._database.write(work, Tenant(slice_.budget.tenant_id))
 
 
 async def _take(tx: Transaction, slice_: Slice, least: int, most: int) -> tuple[int, int]:

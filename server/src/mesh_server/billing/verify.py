@@ -19,6 +19,7 @@ from mesh_server.billing.service import budget_of
 from mesh_server.db.engine import Database
 from mesh_server.db.schema import Row, Transaction
 from mesh_server.db.scope import ServerWork
+from mesh_server.ids import now_us
 
 #: Periods of one budget that are looked at, the newest.
 PERIODS = 62
@@ -50,13 +51,18 @@ _WHOSE = {
 class BudgetCheck:
     """One run over all budgets; the database may be in use.
 
+    Args:
+        database: what to look at.
+        kept_us: microseconds for which usage is kept, None for ever; of what is older more may count than is there.
+
     Attributes:
         problems: what is not as the server left it.
         rows: periods that were compared.
     """
 
-    def __init__(self, database: Database) -> None:
+    def __init__(self, database: Database, kept_us: int | None = None) -> None:
         self._database = database
+        self._kept_us = kept_us
         self.problems: list[Problem] = []
         self.rows = 0
 
@@ -79,7 +85,8 @@ class BudgetCheck:
 
         for starts_at, used, least, most in await self._database.read(look, ServerWork.VERIFY):
             self.rows += 1
-            if not least <= used <= most:
+            forgotten = self._kept_us and max(starts_at, budget.created_at) < now_us() - self._kept_us
+            if not least <= used <= (_FOR_EVER if forgotten else most):
                 says, sums = amount_text(budget.unit, used), amount_text(budget.unit, most if used > most else least)
                 where = f"budget_periods {budget.tenant_id}/{budget.id} from {starts_at}"
                 self.problems.append(Problem("changed", where, f"It counts {says} as used; its events sum to {sums}."))

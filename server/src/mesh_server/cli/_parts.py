@@ -32,6 +32,7 @@ class Stored:
     head: HeadFile
     audit: Audit
     accounts: Accounts
+    usage_kept_us: int | None = None
 
 
 @asynccontextmanager
@@ -48,7 +49,8 @@ async def stored(settings: Settings, keyring: Keyring | None = None) -> AsyncIte
         await keyring.check(database)
         head = head_file(keyring, *settings.audit_head_files)
         audit = open_audit(database, keyring, head)
-        yield Stored(database, keyring, head, audit, Accounts(database, keyring.hasher("api-tokens"), audit))
+        accounts = Accounts(database, keyring.hasher("api-tokens"), audit)
+        yield Stored(database, keyring, head, audit, accounts, settings.usage_kept_us)
         await audit.stop()
     finally:
         await database.close()
@@ -80,7 +82,7 @@ async def examine(parts: Stored) -> Verdict:
     await vault.compare(trail.known)
     accounts, of_accounts = await check_accounts(parts.database, parts.accounts.identities)
     records, of_records = await check_records(parts.database, Records(keyring.hasher("proof-records")))
-    spent = BudgetCheck(parts.database)
+    spent = BudgetCheck(parts.database, parts.usage_kept_us)
     await spent.run()
     problems = [*vault.problems, *of_accounts, *of_records, *spent.problems, *trail.problems]
     known = parts.head.read()
