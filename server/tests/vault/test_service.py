@@ -329,8 +329,9 @@ async def test_chat_gets_the_first_key_that_is_there(parts):
     ann = await parts.principal()
     await parts.vault.put(ann, "second", text("value"))
     await parts.vault.put(ann, "binary", NewValue(value=b"\xff", is_text=False))
-    opened = await parts.vault.open_for_chat(ann, ["first", "binary", "second"])
-    assert opened[:2] == ("second", "value")
+    assert await parts.vault.open_for_chat(ann, ["first", "binary", "second"]) == (
+        *("second", "value", ann.account_id, 1),
+    )
     assert await parts.vault.open_for_chat(ann, []) is None
 
 
