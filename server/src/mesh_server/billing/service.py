@@ -50,6 +50,11 @@ class Meter:
         return any(budget.hard for budget in self.budgets)
 
     @property
+    def bounds_answers(self) -> bool:
+        """Whether a hard limit applies that an answer counts towards by its length."""
+        return any(budget.hard and budget.unit != "requests" for budget in self.budgets)
+
+    @property
     def counts_money(self) -> bool:
         """Whether a hard limit of money applies."""
         return any(budget.hard and budget.unit == "usd" for budget in self.budgets)

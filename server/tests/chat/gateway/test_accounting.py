@@ -50,6 +50,14 @@ async def test_a_limit_that_mesh_itself_wrote_is_lowered_too(mesh, upstream, pat
     assert "so that a budget holds" in answer.headers["mesh-warnings"]
 
 
+async def test_a_limit_of_requests_alone_writes_none(mesh, upstream):
+    await limit(mesh, 5, "requests")
+    answer = await mesh.call("POST", MESH, {"model": GPT, "messages": HI})
+    assert answer.status == 200
+    assert not {"max_tokens", "max_completion_tokens"} & body_of(upstream).keys()
+    assert "so that a budget holds" not in answer.headers.get("mesh-warnings", "")
+
+
 async def test_a_limit_is_not_lowered_below_what_is_for_thinking(mesh, upstream):
     await limit(mesh, 50_000_000)
     more = {"thinking": True, "thinking_budget": 20_000}
