@@ -13,6 +13,7 @@ import pytest
 from mesh_protocol import zkp
 from mesh_protocol.messages import to_text
 from mesh_server.accounts.models import SCOPES
+from mesh_server.db.schema import Compiler
 
 from .conftest import caller, open_mesh
 from .legacy_routes import Route, legacy_routes
@@ -226,6 +227,51 @@ def test_an_owner_who_shares_nothing_is_as_one_who_is_not_there(world, method, p
     other = world.run(world.call(token, method, path, route, query=f"?owner={NEVER}"))
     assert one.status == 404
     assert answer_of(one) == answer_of(other)
+
+
+@pytest.fixture
+def statements(monkeypatch):
+    """Return the statements that the database is asked, in their order."""
+    asked = []
+    compile_ = Compiler.__call__
+
+    def noting(self, statement, parameters):
+        found = compile_(self, statement, parameters)
+        asked.append(found[0])
+        return found
+
+    monkeypatch.setattr(Compiler, "__call__", noting)
+    return asked
+
+
+@pytest.mark.parametrize(("method", "path"), ABOUT_SOMETHING)
+@pytest.mark.parametrize("tenant", ["default", "elsewhere"])
+def test_anothers_object_takes_the_same_steps_as_one_that_never_was(world, statements, method, path, tenant):
+    """No clock can tell the two apart where the database is asked the same questions in the same order."""
+    route = ROUTES[method, path]
+    theirs, never = route.objects
+    token = world.run(world.token(world.run(world.account(tenant, "bob"))))
+    steps = []
+    for objects in (never, theirs, never):  # the first fills what is kept warm
+        statements.clear()
+        world.run(world.call(token, method, path, route, objects))
+        steps.append(list(statements))
+    assert steps[1] == steps[2] != []
+
+
+@pytest.mark.parametrize(("method", "path"), SHARED)
+@pytest.mark.parametrize("tenant", ["default", "elsewhere"])
+def test_an_owner_who_shares_nothing_takes_the_same_steps_as_one_who_is_not_there(
+    world, statements, method, path, tenant
+):
+    route = ROUTES[method, path]
+    token = world.run(world.token(world.run(world.account(tenant, "cleo"))))
+    steps = []
+    for owner in (NEVER, world.ann, NEVER):
+        statements.clear()
+        world.run(world.call(token, method, path, route, query=f"?owner={owner}"))
+        steps.append(list(statements))
+    assert steps[1] == steps[2] != []
 
 
 @pytest.mark.parametrize(("method", "path"), SHARED)
