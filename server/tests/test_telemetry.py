@@ -9,7 +9,14 @@ import structlog
 
 from mesh_server import telemetry
 
-FIELDS = {"method": "GET", "route": "/api/v1/keys/{name}", "status": 200, "code": None, "ms": 0.3, "request_id": "req_x"}
+FIELDS = {
+    "method": "GET",
+    "route": "/api/v1/keys/{name}",
+    "status": 200,
+    "code": None,
+    "ms": 0.3,
+    "request_id": "req_x",
+}
 MOMENT = re.compile(r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d\.\d{6}Z")
 
 
