@@ -264,7 +264,8 @@ class Services:
     def _old_scheme(self) -> list[Endpoint]:
         if not self.settings.legacy_zkp:
             return legacy.endpoints()
-        proofs = LegacyProofs(self.database, self.settings.zkp_rates, self.audit, self.vault.plain)
+        names = self.keyring.hasher("legacy-names")
+        proofs = LegacyProofs(self.database, self.settings.zkp_rates, self.audit, self.vault.plain, names)
         return legacy_routes.endpoints(proofs, self.keyring.hasher("proof-addresses"))
 
     def _for_this_machine(self) -> bool:

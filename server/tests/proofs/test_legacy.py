@@ -7,7 +7,7 @@ from structlog.testing import capture_logs
 
 from mesh_server.errors import MeshError
 
-from ..conftest import caller, open_mesh
+from ..conftest import caller, everything_stored, open_mesh
 from .old_clients import ClientB, ClientS, digest
 
 COMMITMENT = "ab" * 32
@@ -388,3 +388,14 @@ async def test_a_proof_that_is_none_is_a_wrong_one(b, proof):
 async def test_two_first_commitments_at_once_are_both_answered(b):
     answers = await asyncio.gather(*(b.keep("k", f"{number:02x}" * 32) for number in range(16)))
     assert {answer.status for answer in answers} == {200}
+
+
+async def test_a_value_in_the_place_of_a_user_id_is_not_kept(mesh, tmp_path, database_url):
+    """`mesh-sdk` sends it so where its arguments are given by position in the order of the other client."""
+    needle = "sk-needle-in-the-haystack"
+    body = {"userId": needle, "keyName": f"{needle}_ann", "commitment": COMMITMENT}
+    assert (await mesh.call("POST", "/api/v1/storeKeyZKP", body)).status == 200
+    found = await mesh.call("GET", f"/api/v1/getCommitment?userId={needle}&keyName={needle}_other")
+    assert found.status == 404
+    assert needle not in (await mesh.call("GET", "/api/v1/audit")).body.decode()
+    assert needle.encode() not in await everything_stored(tmp_path, database_url)

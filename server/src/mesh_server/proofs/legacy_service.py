@@ -6,6 +6,8 @@ nullifier N = H(n:v), the commitment C = H(v:N) and, to a challenge c, the proof
 A client sends N or not; what it sends decides nothing here. A name that begins with the `userId` and `_` may have its
 commitment told, so for it only the value in the vault is believed: N from a request would make the proof of whoever was
 told C. Any other name never has its commitment told, so whoever sends H(N c C) knows C, and that takes the value.
+
+Names are kept as keyed hashes: who confuses the arguments of a published client sends the value as a part of them.
 """
 
 import hashlib
@@ -16,6 +18,7 @@ from typing import Protocol
 from mesh_protocol import proof
 from mesh_protocol.zkp import CHALLENGE_BYTES, LIFETIME_S, MAX_NAME_BYTES
 from mesh_server.accounts.models import Principal
+from mesh_server.audit.chain import KeyedHash
 from mesh_server.audit.service import Audit
 from mesh_server.db.engine import Database
 from mesh_server.db.schema import Transaction
@@ -50,13 +53,17 @@ class LegacyProofs:
         rates: how often a value may be tried.
         audit: is told of everything but a challenge.
         plain: the values in the vault.
+        keyed_hash: hashes names, under a key of this purpose alone.
     """
 
-    def __init__(self, database: Database, rates: Rates, audit: Audit, plain: PlainValues) -> None:
+    def __init__(
+        self, database: Database, rates: Rates, audit: Audit, plain: PlainValues, keyed_hash: KeyedHash
+    ) -> None:
         self._database = database
         self._rates = rates
         self._audit = audit
         self._plain = plain
+        self._hash = keyed_hash
 
     async def store(self, principal: Principal, user_id: str, key_name: str, commitment: str) -> None:
         """Keep a commitment, in place of an earlier one of the same name.
@@ -71,7 +78,7 @@ class LegacyProofs:
             raise InvalidRequest("`commitment` must be a SHA-256 in 64 lower-case hexadecimal digits.")
 
         async def work(tx: Transaction) -> None:
-            await legacy_store.put(tx, principal, name, commitment, now_us())
+            await legacy_store.put(tx, principal, self._kept(name), commitment, now_us())
             await self._tell(tx, principal, "stored", name)
 
         await self._database.write(work, principal)
@@ -108,7 +115,7 @@ class LegacyProofs:
 
         async def work(tx: Transaction) -> str:
             namespace, bare = name.within(principal.account_id), name.bare
-            stored = await legacy_store.find(tx, principal, name)
+            stored = await legacy_store.find(tx, principal, self._kept(name))
             if stored is None or bare is None or not await self._plain.has(tx, principal, namespace, bare):
                 raise RecordNotFound("There is no commitment to tell of this name.", advice=_NOT_TOLD)
             await self._tell(tx, principal, "disclosed", name)
@@ -148,7 +155,7 @@ class LegacyProofs:
                 await drawn.take(tx, now)
             except (InvalidRequest, RateLimited) as problem:
                 return problem
-            stored = await legacy_store.find(tx, principal, name)
+            stored = await legacy_store.find(tx, principal, self._kept(name))
             if stored is None:
                 return RecordNotFound(
                     "No commitment is stored under this name.", advice=("Store one first, with `store_key_zkp`.",)
@@ -196,8 +203,14 @@ class LegacyProofs:
     async def _tell(
         self, tx: Transaction, principal: Principal, what: str, name: OldName, *, right: bool = True
     ) -> None:
-        outcome, details = "ok" if right else "denied", {"user_id": name.user_id}
-        await self._audit.record(tx, principal, f"proof.legacy-{what}", name.name, outcome=outcome, details=details)
+        own = name.user_id == principal.account_id
+        told = name if own else self._kept(name)
+        outcome, details = "ok" if right else "denied", {"user_id": told.user_id, "hashed": not own}
+        await self._audit.record(tx, principal, f"proof.legacy-{what}", told.name, outcome=outcome, details=details)
+
+    def _kept(self, name: OldName) -> OldName:
+        """Return a name as it is stored."""
+        return OldName(*(self._hash(text.encode(errors="surrogatepass")).hex() for text in (name.user_id, name.name)))
 
 
 def _named(user_id: str, key_name: str, *, most: int = _MOST_NAME_BYTES) -> OldName:
