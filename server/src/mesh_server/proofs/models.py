@@ -139,8 +139,8 @@ class Target:
 class OldName:
     """What a commitment of the old scheme is stored under, inside the caller's own account.
 
-    Both are part of the row's key, as keyed hashes of what was sent. So whether a commitment may be told depends on the row alone, and
-    nobody moves it to the other kind by asking under another `userId`.
+    Both are part of the row's key, as keyed hashes of what was sent. So whether a commitment may be told depends on the
+    row alone, and nobody moves it to the other kind by asking under another `userId`.
 
     Attributes:
         user_id: the `userId` of the request.
