@@ -159,10 +159,12 @@ async def test_only_a_provider_that_is_configured_so_is_told_of_the_trace(mesh, 
     assert call.attributes["gen_ai.provider.name"] == "ours"
 
 
-async def test_a_call_that_several_were_asked_for_has_one_span(mesh, exporter, upstream):
+async def test_each_that_may_have_done_what_was_asked_has_a_span(mesh, exporter, upstream):
     assert (await mesh.call("POST", MESH, ask("fail", model="best"))).status == 200
     assert len(upstream.asked) == 2
-    ((call,), _) = spans(exporter)
+    ((failed, call), _) = spans(exporter)
+    assert failed.attributes["gen_ai.provider.name"] == "acme"
+    assert failed.attributes["error.type"] == "provider_failed"
     assert call.attributes["gen_ai.provider.name"] == "ours"
     assert f"{call.context.span_id:016x}" in upstream.asked[-1].headers["traceparent"]
 

@@ -4,6 +4,7 @@ import hashlib
 import json
 import os
 import shutil
+import ssl
 import subprocess
 import sys
 from dataclasses import dataclass, field
@@ -14,6 +15,8 @@ import pytest
 HERE = Path(__file__).parent
 ROOT = HERE.parents[2]
 BETA, SDK = "mesh-beta", "mesh-sdk"
+#: Looked at now: the tests take the variable away from what they run.
+IN_CI = os.environ.get("CI") == "true"
 #: A login of theirs that can't succeed waits for a browser, five minutes long.
 PATIENCE_S = 120
 
@@ -34,17 +37,22 @@ def _install(folder: Path, python: Path, pins: Path) -> None:
     uv = next(iter(sorted((ROOT / ".dev").glob("uv-*/uv*"))), None) or shutil.which("uv")
     if uv is None:
         _absent("there is no uv: run the tests by ./dev test")
+    environment = dict(os.environ)
+    certificates = ssl.get_default_verify_paths()
+    if certificates.cafile or (certificates.capath and any(Path(certificates.capath).iterdir())):
+        environment.setdefault("UV_SYSTEM_CERTS", "true")  # as ./dev does: a company's proxy may sign with its own
     for command in (
         [uv, "venv", "--quiet", "--clear", "--python", sys.executable, folder],
         [uv, "pip", "install", "--quiet", "--python", python, "--require-hashes", "--no-deps", "-r", pins],
     ):
-        done = subprocess.run([str(part) for part in command], capture_output=True, text=True, timeout=300)
+        line = [str(part) for part in command]
+        done = subprocess.run(line, env=environment, capture_output=True, text=True, timeout=300)
         if done.returncode:
             _absent(f"{pins.stem} can't be installed: {done.stderr[-500:]}")
 
 
 def _absent(why: str) -> None:
-    if os.environ.get("CI") == "true":
+    if IN_CI:
         pytest.fail(why)
     pytest.skip(why)
 

@@ -242,7 +242,11 @@ class PostgresDatabase(Database):
     def load(self) -> Load:
         """Return how much there is to write; as `Database.load`."""
         loads = [writer.load() for writer in self._writers]
-        return Load(*(sum(counts) for counts in zip(*loads, strict=True)))
+        return Load(
+            sum(load.waiting for load in loads),
+            sum(load.commits for load in loads),
+            sum(load.writes for load in loads),
+        )
 
     async def close(self) -> None:
         """Finish what waits to be written, then close; as `Database.close`."""
