@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from typing import Any
 
 import msgspec
-from sqlalchemy import bindparam, insert, select, update
+from sqlalchemy import and_, bindparam, insert, or_, select, update
 from sqlalchemy.sql.expression import delete
 
 from mesh_server.accounts.models import Principal
@@ -20,6 +20,7 @@ from mesh_server.db.schema import Row, Transaction
 from mesh_server.db.scope import ServerWork
 from mesh_server.errors import IdempotencyMismatch, OutcomeUnknown
 from mesh_server.ids import now_us
+from mesh_server.quiet import Quiet
 from mesh_server.vault import crypto
 from mesh_server.vault.crypto import equal
 from mesh_server.vault.keyring import Keyring, dek_id
@@ -31,6 +32,9 @@ KEPT_US = 24 * HOUR_US
 #: Larger answers are not kept; the call is still made once.
 MOST_BYTES = 8 * 1024 * 1024
 _FORGET_STEP = 1_000
+#: Microseconds after which a row without an answer is no call under way any more, whatever its process says: no caller
+#: gives a call more than a day.
+_LONGEST_US = 2 * 24 * 3600 * 1_000_000
 
 _MINE = (
     (chat_answers.c.tenant_id == bindparam("tenant_"))
@@ -53,18 +57,25 @@ _OPEN = _HELD & chat_answers.c.answer.is_(None)
 _DROP_OPEN = delete(chat_answers).where(_OPEN)
 _LET_GO = update(chat_answers).where(_OPEN).values(holder=bindparam("nobody_"))
 _ANSWER = (
-    update(chat_answers).where(_OPEN).values(tenant_key_id=bindparam("tenant_key_id_"), answer=bindparam("answer_"))
+    update(chat_answers)
+    .where(_OPEN)
+    .values(tenant_key_id=bindparam("tenant_key_id_"), answer=bindparam("answer_"), expires_at=bindparam("expires_at_"))
 )
 _SHORTEN = update(chat_answers).where(_HELD).values(expires_at=bindparam("expires_at_"))
 _OLD = (
     select(chat_answers.c.tenant_id, chat_answers.c.account_id, chat_answers.c.key_hash)
-    .where(chat_answers.c.expires_at <= bindparam("now_"))
+    .where(
+        or_(
+            and_(chat_answers.c.expires_at <= bindparam("now_"), chat_answers.c.answer.is_not(None)),
+            chat_answers.c.expires_at <= bindparam("given_up_"),
+        )
+    )
     .order_by(chat_answers.c.expires_at)
     .limit(bindparam("limit_"))
 )
 
 
-class StoredAnswer(msgspec.Struct, array_like=True):
+class StoredAnswer(Quiet, msgspec.Struct, array_like=True):
     """An answer as it was sent."""
 
     status: int
@@ -103,6 +114,7 @@ class Ticket:
     fingerprint: bytes
     holder: str
     created_at: int
+    kept_us: int = KEPT_US
     failure_kept_us: int | None = None
 
 
@@ -155,12 +167,13 @@ class StoredAnswers:
             self._hash(b"request" + same.request),
             self._holder(),
             now_us(),
+            same.kept_us,
             same.failure_kept_us,
         )
 
         async def work(tx: Transaction) -> Ticket | StoredAnswer | Running:
             row = await tx.one(_FIND, **_mine(ticket))
-            if row is not None and row[5] > now_us():
+            if row is not None and (row[5] > now_us() or await self._is_open(tx, row)):
                 return await self._found(tx, ticket, row)
             await tx.execute(_DROP, **_mine(ticket))
             await self._hold(tx)
@@ -200,6 +213,7 @@ class StoredAnswers:
                 created_=ticket.created_at,
                 tenant_key_id_=name,
                 answer_=sealed,
+                expires_at_=now_us() + ticket.kept_us,  # from now on: a call may take longer than its answer is kept
             )
 
         return work
@@ -230,10 +244,15 @@ class StoredAnswers:
             pass
 
     async def _forget_old(self, tx: Transaction) -> int:
-        rows = await tx.all(_OLD, now_=now_us(), limit_=_FORGET_STEP)
+        rows = await tx.all(_OLD, now_=now_us(), given_up_=now_us() - _LONGEST_US, limit_=_FORGET_STEP)
         for tenant_id, account_id, key_hash in rows:
             await tx.execute(_DROP, tenant_=tenant_id, account_=account_id, key_hash_=key_hash)
         return len(rows)
+
+    async def _is_open(self, tx: Transaction, row: Row) -> bool:
+        """Return whether a call is still under way, however long ago it began."""
+        _, holder, _, answer, _, _ = row
+        return answer is None and bool(holder) and (holder == self._holder() or await self._is_alive(tx, holder))
 
     async def _found(self, tx: Transaction, ticket: Ticket, row: Row) -> StoredAnswer | Running:
         fingerprint, holder, tenant_key_id, answer, created_at, _ = row
@@ -243,7 +262,7 @@ class StoredAnswers:
             tenant_key = await self._keyring.get(tx, ticket.tenant_id, tenant_key_id)
             first = Ticket(ticket.tenant_id, ticket.account_id, ticket.key_hash, fingerprint, holder, created_at)
             return msgspec.msgpack.decode(crypto.unseal(tenant_key, answer, _place(first)), type=StoredAnswer)
-        if holder == ticket.holder or await self._is_alive(tx, holder):
+        if await self._is_open(tx, row):
             return Running()
         if not holder:
             raise OutcomeUnknown("This call was made, and its answer was too large to be kept.")

@@ -238,6 +238,26 @@ async def test_an_answer_that_is_too_large_is_made_once_and_not_kept(mesh, upstr
     assert len(upstream.asked) == 1
 
 
+async def test_a_call_that_takes_longer_than_its_answer_is_kept_is_made_once(mesh, upstream, monkeypatch):
+    monkeypatch.setattr(mesh.services.chat, "answers_kept_us", 100_000)
+    done = asyncio.Event()
+
+    async def script(exchange):
+        await done.wait()
+        await exchange.answer(200, completion())
+
+    upstream.script = script
+    first = asyncio.create_task(mesh.call("POST", MESH, ASK, headers=KEY))
+    await until(lambda: upstream.asked)
+    await asyncio.sleep(0.15)  # the time for which an answer is kept is over before there is one
+    second = asyncio.create_task(mesh.call("POST", MESH, ASK, headers=KEY))
+    await asyncio.sleep(0.05)
+    await mesh.services.chat.once._answers.purge()
+    done.set()
+    assert (await first).body == (await second).body
+    assert len(upstream.asked) == 1
+
+
 async def test_who_has_no_more_time_is_told_that_the_first_still_runs(mesh, upstream):
     async def script(exchange):
         await asyncio.sleep(0.4)
