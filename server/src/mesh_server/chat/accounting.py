@@ -1,5 +1,6 @@
 """Accounts for calls: what one may come to is reserved before it is made, and what it came to is settled at its end."""
 
+import asyncio
 import time
 from collections.abc import Callable
 from dataclasses import dataclass, replace
@@ -254,12 +255,18 @@ class CallAccount:
         if self.settled:
             return
         self.settled = True
+        if isinstance(problem, asyncio.CancelledError) and self._out_of_time():
+            problem = DeadlineExceeded("The caller's own time was over.")
         if self._outcome is None or not self._asked:
             self._meter.release()  # nobody was asked anything
         else:
             self._meter.settle_later(self._broken(self._outcome, problem))
         if self._ran and isinstance(problem, MeshError):
             problem.executed = True
+
+    def _out_of_time(self) -> bool:
+        within_s = self._request.timeout
+        return within_s is not None and (time.perf_counter_ns() - self._began) / 1e9 >= within_s
 
     def passed_on(self, problem: MeshError) -> None:
         """Account for an attempt after whose failure another target is asked: its provider may bill it, too."""

@@ -193,3 +193,14 @@ async def test_an_event_is_found_by_the_id_that_the_answer_has(mesh):
     assert (event.model_asked, event.surface, event.price_revision is not None) == (GPT, "mesh", True)
     assert event.first_us is None
     assert event.latency_us > 0
+
+
+async def test_a_call_that_its_caller_gave_too_little_time_failed(mesh, upstream):
+    async def script(exchange):
+        await asyncio.sleep(5)
+
+    upstream.script = script
+    answer = await mesh.call("POST", CHAT, ASK, headers={"mesh-timeout": "0.1"})
+    assert answer.status == 504
+    (event,) = await events_of(mesh)
+    assert (event.outcome, event.error_code, event.estimated) == ("failed", "deadline_exceeded", True)
