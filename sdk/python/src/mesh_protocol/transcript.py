@@ -27,7 +27,7 @@ def squeeze(session: bytes, absorbed: bytes, length: int) -> bytes:
 
     Args:
         session: 32 bytes.
-        absorbed: everything said in this session before.
+        absorbed: everything that both sides said before.
         length: how many bytes.
     """
     return hashlib.shake_128(session + bytes(_RATE - len(session)) + absorbed).digest(length)

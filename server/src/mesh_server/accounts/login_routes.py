@@ -10,6 +10,7 @@ import msgspec
 from mesh_server.accounts.oidc.exchange import Exchange
 from mesh_server.accounts.oidc.models import LOGIN_SCOPE
 from mesh_server.asgi import ANY, PUBLIC, Endpoint, Handler, Request, Send, send_json
+from mesh_server.quiet import Quiet
 from mesh_server.ratelimit import AddressLimit
 
 #: Where the endpoints of a login are; the first is theirs, the others are those of published clients.
@@ -31,7 +32,7 @@ class LoginConfig(msgspec.Struct):
     success: bool = True
 
 
-class WantedURL(msgspec.Struct):
+class WantedURL(Quiet, msgspec.Struct):
     """A login in the browser that a client is about to begin."""
 
     redirect_uri: str
@@ -47,7 +48,7 @@ class AuthURL(msgspec.Struct):
     success: bool = True
 
 
-class WantedTokens(msgspec.Struct):
+class WantedTokens(Quiet, msgspec.Struct):
     """An authorization code that came back through the browser."""
 
     code: str
@@ -55,7 +56,7 @@ class WantedTokens(msgspec.Struct):
     code_verifier: str | None = None
 
 
-class WantedRefresh(msgspec.Struct):
+class WantedRefresh(Quiet, msgspec.Struct):
     """A refresh token to be used."""
 
     refresh_token: str

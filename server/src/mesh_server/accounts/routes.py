@@ -55,6 +55,11 @@ class MadeToken(Token):
     """A new API token with its text, which is shown this once."""
 
     token: str
+
+    def __repr__(self) -> str:
+        """Return everything but the text."""
+        return f"<MadeToken {self.id}>"
+
     success: bool = True
 
 

@@ -10,6 +10,7 @@ import msgspec
 from mesh_server.accounts.oidc.models import LEEWAY_S, Flow, Issuer
 from mesh_server.addresses import check_url, is_loopback
 from mesh_server.errors import StartupError
+from mesh_server.quiet import Quiet
 
 #: The tenant of an issuer that names none.
 DEFAULT_TENANT = "default"
@@ -18,7 +19,7 @@ _MOST_LEEWAY_S = 300.0
 _MOST_URL = 500
 
 
-class IssuerTable(msgspec.Struct, forbid_unknown_fields=True, kw_only=True):
+class IssuerTable(Quiet, msgspec.Struct, forbid_unknown_fields=True, kw_only=True):
     """One `[[issuers]]` table of the file."""
 
     client_id: str

@@ -31,6 +31,7 @@ from mesh_server.chat.upstream.calls import Calls, limits_of, usable_key
 from mesh_server.chat.upstream.meanings import failure_of
 from mesh_server.chat.upstream.pool import Pool
 from mesh_server.errors import InvalidJSON, MeshError, ProviderFailed, ProviderRejected, UnsupportedFeature
+from mesh_server.quiet import Quiet
 from mesh_server.vault.answers import StoredAnswers
 from mesh_server.vault.service import Vault
 
@@ -53,7 +54,7 @@ class _EmbeddingUsage(msgspec.Struct):
     prompt_tokens: int = 0
 
 
-class _Embeddings(msgspec.Struct):
+class _Embeddings(Quiet, msgspec.Struct):
     data: msgspec.Raw
     model: str | None = None
     usage: _EmbeddingUsage | None = None

@@ -9,6 +9,7 @@ import msgspec
 from mesh_server.addresses import check_url, host_of, is_loopback
 from mesh_server.chat.models import OFFICIAL, Fallback, Provider
 from mesh_server.errors import StartupError
+from mesh_server.quiet import Quiet
 
 #: The providers that are always there: variables of key and address, names of keys in a vault.
 _USUAL = {
@@ -17,7 +18,7 @@ _USUAL = {
 }
 
 
-class ProviderTable(msgspec.Struct, forbid_unknown_fields=True, kw_only=True):
+class ProviderTable(Quiet, msgspec.Struct, forbid_unknown_fields=True, kw_only=True):
     """One `[[providers]]` table of the file."""
 
     name: str

@@ -13,6 +13,7 @@ from mesh_server.legacy import bodies
 from mesh_server.legacy.refusals import MOVED, is_theirs, send_moved_error
 from mesh_server.legacy.repeats import repeat_of
 from mesh_server.legacy.stream import PlainSend
+from mesh_server.quiet import Quiet
 
 #: The path of Mesh chat, which they try, too.
 SHARED = "/api/v1/chat/completions"
@@ -27,7 +28,7 @@ PATHS = (
 _SURFACE = replace(MESH, name="legacy", read=bodies.read, answer=bodies.answer)
 
 
-class _Marks(msgspec.Struct):
+class _Marks(Quiet, msgspec.Struct):
     prompt: msgspec.Raw | msgspec.UnsetType = msgspec.UNSET
     messages: msgspec.Raw | msgspec.UnsetType = msgspec.UNSET
 

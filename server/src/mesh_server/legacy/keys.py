@@ -7,6 +7,7 @@ import msgspec
 from mesh_server.accounts.models import Principal
 from mesh_server.asgi import Endpoint, Parameter, Request, Send, send_json
 from mesh_server.errors import InvalidRequest, KeyNotFound
+from mesh_server.quiet import Quiet
 from mesh_server.vault.models import NewValue
 from mesh_server.vault.service import Vault
 
@@ -17,7 +18,7 @@ _USER_ID = Parameter(
 _KEY_NAME = Parameter(name="keyName", description="The key's name; one `<userId>_` before it is taken off.")
 
 
-class StoreOldKey(msgspec.Struct, rename="camel"):
+class StoreOldKey(Quiet, msgspec.Struct, rename="camel"):
     """A key to store. Members that are not named here are not looked at; an object as value is kept as its JSON."""
 
     key_name: str
@@ -33,7 +34,7 @@ class OldKeyStored(msgspec.Struct, rename="camel"):
     success: bool = True
 
 
-class OldKey(msgspec.Struct, rename="camel"):
+class OldKey(Quiet, msgspec.Struct, rename="camel"):
     """A key with its value."""
 
     key_name: str

@@ -10,6 +10,7 @@ from mesh_server.accounts.service import Accounts
 from mesh_server.asgi import ANY, PUBLIC, Endpoint, Request, Send, send_json
 from mesh_server.ids import moment
 from mesh_server.legacy.refusals import MOVED, send_moved_error
+from mesh_server.quiet import Quiet
 
 _NO_STORE = (b"cache-control", b"no-store")
 #: Largest body in bytes.
@@ -46,7 +47,7 @@ class NewOldKey(msgspec.Struct):
     name: str | None = None
 
 
-class OldApiKey(msgspec.Struct):
+class OldApiKey(Quiet, msgspec.Struct):
     """An API key, whose text is shown this once."""
 
     api_key: str
@@ -60,7 +61,7 @@ class OldApiKey(msgspec.Struct):
         return f"<OldApiKey {self.key_id} {self.name!r}>"
 
 
-class OldApiKeyMade(msgspec.Struct):
+class OldApiKeyMade(Quiet, msgspec.Struct):
     """A new API key."""
 
     api_key: OldApiKey

@@ -9,6 +9,7 @@ from mesh_server.addresses import network_of
 from mesh_server.asgi import Endpoint, Parameter, Request, Send, send_json
 from mesh_server.errors import InvalidRequest
 from mesh_server.proofs.legacy_service import LegacyProofs
+from mesh_server.quiet import Quiet
 
 _NO_STORE = (b"cache-control", b"no-store")
 _NAME = (
@@ -17,7 +18,7 @@ _NAME = (
 )
 
 
-class StoreCommitment(msgspec.Struct, rename="camel"):
+class StoreCommitment(Quiet, msgspec.Struct, rename="camel"):
     """A commitment to a value. Members that are not named here are not looked at."""
 
     user_id: str
@@ -45,7 +46,7 @@ class Commitment(msgspec.Struct):
     success: bool = True
 
 
-class SubmitOldProof(msgspec.Struct, rename="camel"):
+class SubmitOldProof(Quiet, msgspec.Struct, rename="camel"):
     """A proof. Members that are not named here are not looked at, such as what the client takes for the commitment."""
 
     user_id: str

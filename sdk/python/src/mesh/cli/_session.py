@@ -15,7 +15,7 @@ _HELP = """\
 /model NAME    another model goes on; /model alone tells which
 /system TEXT   begin anew with these instructions
 /new           begin anew
-/usage         what this session spent
+/usage         what was spent since you began
 /exit          leave (or Ctrl-D)
 A line that ends with \\ goes on in the next one. Ctrl-C stops an answer."""
 

@@ -2,7 +2,7 @@
 
 import asyncio
 import time
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import timedelta
 from email.utils import parsedate_to_datetime
 from typing import TYPE_CHECKING, Any
@@ -36,7 +36,7 @@ class Fetched:
     """
 
     status: int
-    body: dict[str, Any]
+    body: dict[str, Any] = field(repr=False)
     clock_skew_s: float | None
 
 

@@ -42,6 +42,7 @@ from mesh_server.chat.formats.openai_responses import parse as responses_parse
 from mesh_server.chat.formats.openai_responses import stream as responses_stream
 from mesh_server.chat.formats.shared import named_event
 from mesh_server.errors import UnsupportedFeature
+from mesh_server.quiet import Quiet
 
 _encoder = msgspec.json.Encoder()
 
@@ -113,7 +114,7 @@ class ProviderSaidError(Exception):
         self.error = error
 
 
-class Way(msgspec.Struct, kw_only=True):
+class Way(Quiet, msgspec.Struct, kw_only=True):
     """What the translation of one call depends on.
 
     Attributes:

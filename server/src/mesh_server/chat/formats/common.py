@@ -10,6 +10,8 @@ from typing import Any, Literal
 import msgspec
 from msgspec import field
 
+from mesh_server.quiet import Quiet
+
 #: The wire formats, of surfaces and of providers.
 Format = Literal["openai_chat", "openai_responses", "anthropic_messages"]
 CHAT: Format = "openai_chat"
@@ -67,14 +69,14 @@ class ChatRequest(msgspec.Struct, kw_only=True):
 # --- What a conversation is made of ----------------------------------------------------------------------
 
 
-class Text(msgspec.Struct):
+class Text(Quiet, msgspec.Struct):
     """Text. `cache` is how long a provider may keep the prompt up to here: 5m, 30m, 1h, 12h; `""` for its default."""
 
     text: str
     cache: str | None = None
 
 
-class Image(msgspec.Struct):
+class Image(Quiet, msgspec.Struct):
     """An image: at a URL, or as base64 with its media type."""
 
     url: str | None = None
@@ -84,7 +86,7 @@ class Image(msgspec.Struct):
     cache: str | None = None
 
 
-class Document(msgspec.Struct):
+class Document(Quiet, msgspec.Struct):
     """A file to be read: at a URL, as base64 with its media type, or as plain text."""
 
     url: str | None = None
@@ -95,14 +97,14 @@ class Document(msgspec.Struct):
     cache: str | None = None
 
 
-class Audio(msgspec.Struct):
+class Audio(Quiet, msgspec.Struct):
     """Recorded speech, base64."""
 
     data: str
     format: str
 
 
-class Thinking(msgspec.Struct):
+class Thinking(Quiet, msgspec.Struct):
     """What a model thought. It goes back only to the maker of its signature, unchanged.
 
     Attributes:
@@ -119,13 +121,13 @@ class Thinking(msgspec.Struct):
     id: str | None = None
 
 
-class Refusal(msgspec.Struct):
+class Refusal(Quiet, msgspec.Struct):
     """What a model said in place of an answer that it would not give."""
 
     text: str
 
 
-class ToolCall(msgspec.Struct):
+class ToolCall(Quiet, msgspec.Struct):
     """A tool that the model wants called. `arguments` is JSON text; of a custom tool, any text."""
 
     id: str
@@ -134,7 +136,7 @@ class ToolCall(msgspec.Struct):
     custom: bool = False
 
 
-class ToolResult(msgspec.Struct):
+class ToolResult(Quiet, msgspec.Struct):
     """What a called tool gave."""
 
     call_id: str
@@ -147,14 +149,14 @@ class ToolResult(msgspec.Struct):
 Part = Text | Image | Document | Audio | Thinking | Refusal | ToolCall | ToolResult
 
 
-class Message(msgspec.Struct):
+class Message(Quiet, msgspec.Struct):
     """One turn. Results of tools are parts of the user's turn."""
 
     role: Role
     parts: list[Part]
 
 
-class Tool(msgspec.Struct):
+class Tool(Quiet, msgspec.Struct):
     """A function that the model may call. A custom tool takes free text, of a grammar where `grammar` has one."""
 
     name: str
@@ -166,14 +168,14 @@ class Tool(msgspec.Struct):
     cache: str | None = None
 
 
-class ToolChoice(msgspec.Struct):
+class ToolChoice(Quiet, msgspec.Struct):
     """Whether tools must be called. `name` is the one that must be, with mode `tool`."""
 
     mode: ToolMode = "auto"
     name: str | None = None
 
 
-class OutputFormat(msgspec.Struct):
+class OutputFormat(Quiet, msgspec.Struct):
     """JSON that the answer must be; without a schema, any JSON object."""
 
     schema: dict[str, Any] | None = None
@@ -182,7 +184,7 @@ class OutputFormat(msgspec.Struct):
     description: str | None = None
 
 
-class Thought(msgspec.Struct):
+class Thought(Quiet, msgspec.Struct):
     """How much a model shall think.
 
     Attributes:
@@ -198,7 +200,7 @@ class Thought(msgspec.Struct):
     shown: bool | None = None
 
 
-class Conversation(msgspec.Struct, kw_only=True):
+class Conversation(Quiet, msgspec.Struct, kw_only=True):
     """A request in the inner form.
 
     Attributes:
@@ -244,7 +246,7 @@ class Usage(msgspec.Struct, kw_only=True):
     thinking: int = 0
 
 
-class Reply(msgspec.Struct, kw_only=True):
+class Reply(Quiet, msgspec.Struct, kw_only=True):
     """A whole answer in the inner form."""
 
     id: str
@@ -256,7 +258,7 @@ class Reply(msgspec.Struct, kw_only=True):
     usage: Usage | None = None
 
 
-class Began(msgspec.Struct):
+class Began(Quiet, msgspec.Struct):
     """A stream began. `usage` is what is known of the input by now."""
 
     id: str
@@ -264,21 +266,21 @@ class Began(msgspec.Struct):
     usage: Usage | None = None
 
 
-class BlockBegan(msgspec.Struct):
+class BlockBegan(Quiet, msgspec.Struct):
     """A part of the answer began; its text or arguments may still be empty. Blocks may be open side by side."""
 
     index: int
     part: Part
 
 
-class BlockGrew(msgspec.Struct):
+class BlockGrew(Quiet, msgspec.Struct):
     """More text, arguments or thinking of a block."""
 
     index: int
     text: str
 
 
-class BlockEnded(msgspec.Struct):
+class BlockEnded(Quiet, msgspec.Struct):
     """A block is complete. `signature` and `id` are of thinking."""
 
     index: int
@@ -286,7 +288,7 @@ class BlockEnded(msgspec.Struct):
     id: str | None = None
 
 
-class Ended(msgspec.Struct):
+class Ended(Quiet, msgspec.Struct):
     """The answer is complete, and why; the count of tokens may still come."""
 
     reason: Reason
@@ -294,17 +296,17 @@ class Ended(msgspec.Struct):
     refusal: str | None = None
 
 
-class Counted(msgspec.Struct):
+class Counted(Quiet, msgspec.Struct):
     """Tokens so far, in place of what was said of them before."""
 
     usage: Usage
 
 
-class Closed(msgspec.Struct):
+class Closed(Quiet, msgspec.Struct):
     """The stream's own last word."""
 
 
-class Failed(msgspec.Struct):
+class Failed(Quiet, msgspec.Struct):
     """The provider tells of its failure in the middle; `error` is its own JSON."""
 
     error: bytes

@@ -7,17 +7,18 @@ import msgspec
 from mesh_protocol.events import event
 from mesh_server.chat.formats.common import Outcome, Usage
 from mesh_server.chat.formats.openai_chat.answer import write_usage
+from mesh_server.quiet import Quiet
 
 _members = msgspec.json.Decoder(dict[str, msgspec.Raw])
 _encoder = msgspec.json.Encoder()
 
 
-class _Thought(msgspec.Struct):
+class _Thought(Quiet, msgspec.Struct):
     reasoning_content: str | None = None
     reasoning: str | None = None
 
 
-class _Choice(msgspec.Struct):
+class _Choice(Quiet, msgspec.Struct):
     message: _Thought | None = None
 
 

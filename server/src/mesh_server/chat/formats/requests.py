@@ -12,6 +12,7 @@ import msgspec
 from mesh_server.chat.formats.common import CHAT, MESSAGES, RESPONSES, ChatRequest
 from mesh_server.errors import InvalidRequest
 from mesh_server.jsonbody import decode_json
+from mesh_server.quiet import Quiet
 
 #: Most letters of a model's name.
 _MOST_NAME = 256
@@ -24,14 +25,14 @@ _NULL = msgspec.Raw(b"null")
 K = TypeVar("K", bound="_Known")
 
 
-class _Known(msgspec.Struct):
+class _Known(Quiet, msgspec.Struct):
     """The members that Mesh reads on every surface."""
 
     model: str | None = None
     stream: bool | None = None
 
 
-class _Message(msgspec.Struct):
+class _Message(Quiet, msgspec.Struct):
     """What every message has; the rest is the provider's to judge."""
 
     role: str

@@ -25,6 +25,7 @@ from mesh_server.chat.formats.openai_chat.build import effort_of
 from mesh_server.chat.formats.openai_responses.answer import Response
 from mesh_server.chat.formats.shared import fail
 from mesh_server.errors import UnsupportedFeature
+from mesh_server.quiet import Quiet
 
 _NULL = b"null"
 _encoder = msgspec.json.Encoder()
@@ -167,7 +168,7 @@ def _object(fields: Mapping[str, Any], name: str) -> dict[str, Any]:
 # --- What must be known of an answer ---------------------------------------------------------------------
 
 
-class Seen(msgspec.Struct):
+class Seen(Quiet, msgspec.Struct):
     """What an answer, or a piece of it, said beside its content."""
 
     model: str | None = None
@@ -180,12 +181,12 @@ class Seen(msgspec.Struct):
     tier: str | None = None
 
 
-class _ChatChoice(msgspec.Struct):
+class _ChatChoice(Quiet, msgspec.Struct):
     finish_reason: str | None = None
     index: int = 0
 
 
-class _Chat(msgspec.Struct):
+class _Chat(Quiet, msgspec.Struct):
     choices: list[_ChatChoice] | None = None
     usage: ChatUsage | None = None
     error: msgspec.Raw = msgspec.Raw(_NULL)
@@ -193,26 +194,26 @@ class _Chat(msgspec.Struct):
     service_tier: str | None = None
 
 
-class _Message(msgspec.Struct):
+class _Message(Quiet, msgspec.Struct):
     model: str | None = None
     usage: MessageUsage | None = None
 
 
-class _MessageEvent(msgspec.Struct):
+class _MessageEvent(Quiet, msgspec.Struct):
     type: str
     message: _Message | None = None
     usage: MessageUsage | None = None
     error: msgspec.Raw = msgspec.Raw(_NULL)
 
 
-class _MessageAnswer(msgspec.Struct):
+class _MessageAnswer(Quiet, msgspec.Struct):
     type: str
     content: msgspec.Raw
     model: str | None = None
     usage: MessageUsage | None = None
 
 
-class _ResponseEvent(msgspec.Struct):
+class _ResponseEvent(Quiet, msgspec.Struct):
     type: str
     response: Response | None = None
 

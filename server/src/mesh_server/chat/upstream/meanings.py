@@ -18,6 +18,7 @@ from mesh_server.errors import (
     ProviderTimeout,
     ProviderUnavailable,
 )
+from mesh_server.quiet import Quiet
 from mesh_server.telemetry import mask
 
 _MAX_RETRY_AFTER_S = 3600.0
@@ -27,18 +28,18 @@ _TOO_LONG_FOR_LLAMA = "is too large to process"
 _TOO_LONG = ("prompt is too long", "maximum context length", "context window", "exceeds the available context")
 
 
-class _Details(msgspec.Struct):
+class _Details(Quiet, msgspec.Struct):
     error_code: str | None = None
 
 
-class _Problem(msgspec.Struct):
+class _Problem(Quiet, msgspec.Struct):
     message: str | None = None
     type: str | None = None
     code: str | int | None = None
     details: _Details | None = None
 
 
-class _ProblemBody(msgspec.Struct):
+class _ProblemBody(Quiet, msgspec.Struct):
     error: _Problem | str | None = None
     message: str | None = None
     code: str | int | None = None

@@ -17,6 +17,7 @@ from mesh_server.chat.formats.common import (
     ToolCall,
     Usage,
 )
+from mesh_server.quiet import Quiet
 
 _TO_REASON: dict[str, Reason] = {
     "end_turn": "stop",
@@ -83,7 +84,7 @@ class MessageUsage(msgspec.Struct):
         )
 
 
-class Block(msgspec.Struct):
+class Block(Quiet, msgspec.Struct):
     """A block of the content, as far as Mesh reads it."""
 
     type: str
@@ -114,7 +115,7 @@ class StopDetails(msgspec.Struct):
     explanation: str | None = None
 
 
-class _Answer(msgspec.Struct):
+class _Answer(Quiet, msgspec.Struct):
     content: list[Block]
     id: str = ""
     model: str = ""

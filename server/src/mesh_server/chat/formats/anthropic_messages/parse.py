@@ -28,6 +28,7 @@ from mesh_server.chat.formats.common import (
     ToolResult,
 )
 from mesh_server.chat.formats.shared import fail, open_request, unsupported
+from mesh_server.quiet import Quiet
 
 REFUSED = {
     "container": "A container kept by the provider (`container`)",
@@ -39,11 +40,11 @@ CONSUMED = frozenset({"model", "stream"})
 _SEALED = f"{RESPONSES}:"
 
 
-class _Cache(msgspec.Struct):
+class _Cache(Quiet, msgspec.Struct):
     ttl: str = ""
 
 
-class _Source(msgspec.Struct):
+class _Source(Quiet, msgspec.Struct):
     type: str
     media_type: str | None = None
     data: str | None = None
@@ -51,7 +52,7 @@ class _Source(msgspec.Struct):
     content: Any = None
 
 
-class _Block(msgspec.Struct):
+class _Block(Quiet, msgspec.Struct):
     type: str
     text: str | None = None
     source: _Source | None = None
@@ -73,12 +74,12 @@ class _Block(msgspec.Struct):
         return self.cache_control.ttl if self.cache_control is not None else None
 
 
-class _Message(msgspec.Struct):
+class _Message(Quiet, msgspec.Struct):
     role: str
     content: str | list[_Block]
 
 
-class _Tool(msgspec.Struct):
+class _Tool(Quiet, msgspec.Struct):
     name: str
     type: str | None = None
     description: str | None = None
@@ -87,33 +88,33 @@ class _Tool(msgspec.Struct):
     cache_control: _Cache | None = None
 
 
-class _Choice(msgspec.Struct):
+class _Choice(Quiet, msgspec.Struct):
     type: str
     name: str | None = None
     disable_parallel_tool_use: bool | None = None
 
 
-class _Thinking(msgspec.Struct):
+class _Thinking(Quiet, msgspec.Struct):
     type: str
     budget_tokens: int | None = None
     display: str | None = None
 
 
-class _Format(msgspec.Struct):
+class _Format(Quiet, msgspec.Struct):
     type: str
     schema: dict[str, Any] | None = None
 
 
-class _OutputConfig(msgspec.Struct):
+class _OutputConfig(Quiet, msgspec.Struct):
     effort: str | None = None
     format: _Format | None = None
 
 
-class _Metadata(msgspec.Struct):
+class _Metadata(Quiet, msgspec.Struct):
     user_id: str | None = None
 
 
-class _Request(msgspec.Struct):
+class _Request(Quiet, msgspec.Struct):
     messages: list[_Message]
     max_tokens: int | None = None
     system: str | list[_Block] | None = None

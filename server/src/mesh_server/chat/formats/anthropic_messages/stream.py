@@ -33,17 +33,18 @@ from mesh_server.chat.formats.common import (
     Usage,
 )
 from mesh_server.chat.formats.shared import named_event
+from mesh_server.quiet import Quiet
 
 _encoder = msgspec.json.Encoder()
 
 
-class _Message(msgspec.Struct):
+class _Message(Quiet, msgspec.Struct):
     id: str = ""
     model: str = ""
     usage: MessageUsage | None = None
 
 
-class _Delta(msgspec.Struct):
+class _Delta(Quiet, msgspec.Struct):
     type: str = ""
     text: str = ""
     partial_json: str = ""
@@ -54,7 +55,7 @@ class _Delta(msgspec.Struct):
     stop_details: StopDetails | None = None
 
 
-class _Event(msgspec.Struct):
+class _Event(Quiet, msgspec.Struct):
     type: str
     message: _Message | None = None
     index: int = 0

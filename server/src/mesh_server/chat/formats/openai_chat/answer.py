@@ -16,6 +16,7 @@ from mesh_server.chat.formats.common import (
     Usage,
 )
 from mesh_server.chat.formats.shared import text_of
+from mesh_server.quiet import Quiet
 
 _FROM_REASON: dict[Reason, str] = {
     "stop": "stop",
@@ -63,21 +64,21 @@ class ChatUsage(msgspec.Struct):
         )
 
 
-class CalledFunction(msgspec.Struct):
+class CalledFunction(Quiet, msgspec.Struct):
     """The function of a call, or a piece of it."""
 
     name: str | None = None
     arguments: str | None = None
 
 
-class CalledCustom(msgspec.Struct):
+class CalledCustom(Quiet, msgspec.Struct):
     """The custom tool of a call, or a piece of it."""
 
     name: str | None = None
     input: str | None = None
 
 
-class Called(msgspec.Struct):
+class Called(Quiet, msgspec.Struct):
     """A call of a tool, or a piece of it."""
 
     id: str | None = None
@@ -85,7 +86,7 @@ class Called(msgspec.Struct):
     custom: CalledCustom | None = None
 
 
-class _Message(msgspec.Struct):
+class _Message(Quiet, msgspec.Struct):
     content: str | None = None
     refusal: str | None = None
     tool_calls: list[Called] | None = None
@@ -93,12 +94,12 @@ class _Message(msgspec.Struct):
     reasoning: str | None = None
 
 
-class _Choice(msgspec.Struct):
+class _Choice(Quiet, msgspec.Struct):
     message: _Message
     finish_reason: str | None = None
 
 
-class _Completion(msgspec.Struct):
+class _Completion(Quiet, msgspec.Struct):
     choices: list[_Choice]
     id: str = ""
     model: str = ""

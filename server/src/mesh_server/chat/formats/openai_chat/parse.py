@@ -26,6 +26,7 @@ from mesh_server.chat.formats.common import (
     ToolResult,
 )
 from mesh_server.chat.formats.shared import OPENAI_ONLY, data_url, fail, open_request, unsupported
+from mesh_server.quiet import Quiet
 
 #: What no other format has a place for, and whose loss would change the answer (docs/reference/translation.md).
 REFUSED = {
@@ -50,28 +51,28 @@ DROPPED = (
 CONSUMED = frozenset({"model", "stream", "stream_options"})
 
 
-class _Breakpoint(msgspec.Struct):
+class _Breakpoint(Quiet, msgspec.Struct):
     mode: str | None = None
     ttl: str = ""
 
 
-class _ImageURL(msgspec.Struct):
+class _ImageURL(Quiet, msgspec.Struct):
     url: str
     detail: str | None = None
 
 
-class _File(msgspec.Struct):
+class _File(Quiet, msgspec.Struct):
     file_data: str | None = None
     file_id: str | None = None
     filename: str | None = None
 
 
-class _AudioData(msgspec.Struct):
+class _AudioData(Quiet, msgspec.Struct):
     data: str
     format: str
 
 
-class _Part(msgspec.Struct):
+class _Part(Quiet, msgspec.Struct):
     type: str
     text: str | None = None
     refusal: str | None = None
@@ -81,24 +82,24 @@ class _Part(msgspec.Struct):
     prompt_cache_breakpoint: _Breakpoint | None = None
 
 
-class _Function(msgspec.Struct):
+class _Function(Quiet, msgspec.Struct):
     name: str
     arguments: str = ""
 
 
-class _Custom(msgspec.Struct):
+class _Custom(Quiet, msgspec.Struct):
     name: str
     input: str = ""
 
 
-class _Call(msgspec.Struct):
+class _Call(Quiet, msgspec.Struct):
     id: str
     type: str = "function"
     function: _Function | None = None
     custom: _Custom | None = None
 
 
-class _Block(msgspec.Struct):
+class _Block(Quiet, msgspec.Struct):
     """Thinking as Mesh hands it out on this surface, to be sent back unchanged."""
 
     type: str
@@ -107,7 +108,7 @@ class _Block(msgspec.Struct):
     data: str | None = None
 
 
-class _Message(msgspec.Struct):
+class _Message(Quiet, msgspec.Struct):
     role: str
     content: str | list[_Part] | None = None
     name: str | None = None
@@ -118,54 +119,54 @@ class _Message(msgspec.Struct):
     thinking_blocks: list[_Block] | None = None
 
 
-class _FunctionTool(msgspec.Struct):
+class _FunctionTool(Quiet, msgspec.Struct):
     name: str
     description: str | None = None
     parameters: dict[str, Any] | None = None
     strict: bool | None = None
 
 
-class _CustomTool(msgspec.Struct):
+class _CustomTool(Quiet, msgspec.Struct):
     name: str
     description: str | None = None
     format: dict[str, Any] | None = None
 
 
-class _Tool(msgspec.Struct):
+class _Tool(Quiet, msgspec.Struct):
     type: str
     function: _FunctionTool | None = None
     custom: _CustomTool | None = None
 
 
-class _Named(msgspec.Struct):
+class _Named(Quiet, msgspec.Struct):
     name: str
 
 
-class _Choice(msgspec.Struct):
+class _Choice(Quiet, msgspec.Struct):
     type: str
     function: _Named | None = None
     custom: _Named | None = None
     allowed_tools: dict[str, Any] | None = None
 
 
-class _Schema(msgspec.Struct):
+class _Schema(Quiet, msgspec.Struct):
     name: str = "answer"
     schema: dict[str, Any] | None = None
     strict: bool | None = None
     description: str | None = None
 
 
-class _Output(msgspec.Struct):
+class _Output(Quiet, msgspec.Struct):
     type: str
     json_schema: _Schema | None = None
 
 
-class _CacheOptions(msgspec.Struct):
+class _CacheOptions(Quiet, msgspec.Struct):
     mode: str | None = None
     ttl: str = ""
 
 
-class _Request(msgspec.Struct):
+class _Request(Quiet, msgspec.Struct):
     messages: list[_Message]
     tools: list[_Tool] | None = None
     tool_choice: str | _Choice | None = None

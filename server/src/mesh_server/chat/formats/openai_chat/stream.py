@@ -31,6 +31,7 @@ from mesh_server.chat.formats.openai_chat.answer import (
     write_thinking,
     write_usage,
 )
+from mesh_server.quiet import Quiet
 
 _NULL = b"null"
 _encoder = msgspec.json.Encoder()
@@ -40,7 +41,7 @@ class _Call(Called):
     index: int = 0
 
 
-class _Delta(msgspec.Struct):
+class _Delta(Quiet, msgspec.Struct):
     content: str | None = None
     refusal: str | None = None
     reasoning_content: str | None = None
@@ -48,13 +49,13 @@ class _Delta(msgspec.Struct):
     tool_calls: list[_Call] | None = None
 
 
-class _Choice(msgspec.Struct):
+class _Choice(Quiet, msgspec.Struct):
     delta: _Delta = msgspec.field(default_factory=_Delta)
     index: int = 0
     finish_reason: str | None = None
 
 
-class _Chunk(msgspec.Struct):
+class _Chunk(Quiet, msgspec.Struct):
     id: str | None = None
     model: str | None = None
     choices: list[_Choice] | None = None

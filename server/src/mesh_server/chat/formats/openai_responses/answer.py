@@ -17,6 +17,7 @@ from mesh_server.chat.formats.common import (
     Usage,
 )
 from mesh_server.chat.formats.openai_responses.build import seal
+from mesh_server.quiet import Quiet
 
 
 class _InputDetails(msgspec.Struct):
@@ -51,13 +52,13 @@ class ResponseUsage(msgspec.Struct):
         )
 
 
-class _Content(msgspec.Struct):
+class _Content(Quiet, msgspec.Struct):
     type: str = ""
     text: str = ""
     refusal: str = ""
 
 
-class Item(msgspec.Struct):
+class Item(Quiet, msgspec.Struct):
     """An item of the output, as far as Mesh reads it."""
 
     type: str
@@ -85,11 +86,11 @@ class Item(msgspec.Struct):
         return []
 
 
-class _Incomplete(msgspec.Struct):
+class _Incomplete(Quiet, msgspec.Struct):
     reason: str | None = None
 
 
-class Response(msgspec.Struct):
+class Response(Quiet, msgspec.Struct):
     """A response, as far as Mesh reads it."""
 
     id: str

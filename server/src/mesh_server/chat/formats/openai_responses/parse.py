@@ -26,6 +26,7 @@ from mesh_server.chat.formats.common import (
     ToolResult,
 )
 from mesh_server.chat.formats.shared import OPENAI_ONLY, data_url, fail, open_request, unsupported
+from mesh_server.quiet import Quiet
 
 #: State that the provider keeps, work that outlives the call, and more that no other format has.
 REFUSED = {
@@ -51,11 +52,11 @@ FOREIGN = f"{MESSAGES}:"
 FOREIGN_REDACTED = f"{MESSAGES}.redacted:"
 
 
-class _Breakpoint(msgspec.Struct):
+class _Breakpoint(Quiet, msgspec.Struct):
     ttl: str = ""
 
 
-class _Part(msgspec.Struct):
+class _Part(Quiet, msgspec.Struct):
     type: str
     text: str | None = None
     refusal: str | None = None
@@ -68,11 +69,11 @@ class _Part(msgspec.Struct):
     prompt_cache_breakpoint: _Breakpoint | None = None
 
 
-class _Summary(msgspec.Struct):
+class _Summary(Quiet, msgspec.Struct):
     text: str = ""
 
 
-class _Item(msgspec.Struct):
+class _Item(Quiet, msgspec.Struct):
     type: str = "message"
     id: str | None = None
     role: str | None = None
@@ -86,7 +87,7 @@ class _Item(msgspec.Struct):
     encrypted_content: str | None = None
 
 
-class _Tool(msgspec.Struct):
+class _Tool(Quiet, msgspec.Struct):
     type: str
     name: str | None = None
     description: str | None = None
@@ -95,14 +96,14 @@ class _Tool(msgspec.Struct):
     format: dict[str, Any] | None = None
 
 
-class _Choice(msgspec.Struct):
+class _Choice(Quiet, msgspec.Struct):
     type: str
     name: str | None = None
     mode: str | None = None
     tools: list[dict[str, Any]] | None = None
 
 
-class _Output(msgspec.Struct):
+class _Output(Quiet, msgspec.Struct):
     type: str = "text"
     name: str = "answer"
     schema: dict[str, Any] | None = None
@@ -110,22 +111,22 @@ class _Output(msgspec.Struct):
     description: str | None = None
 
 
-class _TextOptions(msgspec.Struct):
+class _TextOptions(Quiet, msgspec.Struct):
     format: _Output | None = None
     verbosity: str | None = None
 
 
-class _Reasoning(msgspec.Struct):
+class _Reasoning(Quiet, msgspec.Struct):
     effort: str | None = None
     summary: str | None = None
 
 
-class _CacheOptions(msgspec.Struct):
+class _CacheOptions(Quiet, msgspec.Struct):
     mode: str | None = None
     ttl: str = ""
 
 
-class _Request(msgspec.Struct):
+class _Request(Quiet, msgspec.Struct):
     input: str | list[_Item]
     instructions: str | None = None
     tools: list[_Tool] | None = None

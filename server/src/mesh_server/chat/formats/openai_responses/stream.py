@@ -32,11 +32,12 @@ from mesh_server.chat.formats.openai_responses.answer import (
     write_item,
 )
 from mesh_server.chat.formats.shared import named_event
+from mesh_server.quiet import Quiet
 
 _encoder = msgspec.json.Encoder()
 
 
-class _Event(msgspec.Struct):
+class _Event(Quiet, msgspec.Struct):
     type: str = ""
     response: Response | None = None
     item: Item | None = None

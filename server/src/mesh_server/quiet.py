@@ -1,0 +1,11 @@
+"""Records that hold what nobody may read in a log, a traceback or a test's output."""
+
+
+class Quiet:
+    """Mixed into a record, its `repr` shows its kind and nothing in it: it holds a secret, or what somebody said."""
+
+    __slots__ = ()
+
+    def __repr__(self) -> str:
+        """Return the kind alone."""
+        return f"<{type(self).__name__}>"
