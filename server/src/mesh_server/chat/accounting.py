@@ -265,8 +265,8 @@ class CallAccount:
             problem.executed = True
 
     def _out_of_time(self) -> bool:
-        within_s = self._request.timeout
-        return within_s is not None and (time.perf_counter_ns() - self._began) / 1e9 >= within_s
+        limit = self._request.limit
+        return limit is not None and limit.expired()
 
     def passed_on(self, problem: MeshError) -> None:
         """Account for an attempt after whose failure another target is asked: its provider may bill it, too."""

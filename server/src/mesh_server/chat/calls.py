@@ -111,6 +111,7 @@ async def in_time(asked: ChatRequest, work: Coroutine[Any, Any, T]) -> T:
         return await work
     try:
         async with asyncio.timeout(asked.timeout) as limit:
+            asked.limit = limit
             return await work
     except TimeoutError:
         if not limit.expired():

@@ -195,12 +195,14 @@ async def test_an_event_is_found_by_the_id_that_the_answer_has(mesh):
     assert event.latency_us > 0
 
 
-async def test_a_call_that_its_caller_gave_too_little_time_failed(mesh, upstream):
+@pytest.mark.parametrize("once", [{}, {"idempotency-key": "one"}], ids=["plain", "keyed"])
+@pytest.mark.parametrize("stream", [False, True], ids=["whole", "stream"])
+async def test_a_call_that_its_caller_gave_too_little_time_failed(mesh, upstream, stream, once):
     async def script(exchange):
         await asyncio.sleep(5)
 
     upstream.script = script
-    answer = await mesh.call("POST", CHAT, ASK, headers={"mesh-timeout": "0.1"})
+    answer = await mesh.call("POST", CHAT, {**ASK, "stream": stream}, headers={"mesh-timeout": "0.1", **once})
     assert answer.status == 504
     (event,) = await events_of(mesh)
     assert (event.outcome, event.error_code, event.estimated) == ("failed", "deadline_exceeded", True)

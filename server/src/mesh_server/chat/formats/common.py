@@ -4,6 +4,7 @@ Surface and provider of one format exchange the caller's bytes; only where they 
 `Conversation`, and an answer into `Reply` or a row of events.
 """
 
+import asyncio
 from dataclasses import dataclass
 from typing import Any, Literal
 
@@ -42,6 +43,7 @@ class ChatRequest(msgspec.Struct, kw_only=True):
         fields: the members of the body that go to the provider, each as the JSON it came in.
         headers: those of the request that a provider of the same format gets, by lower-case name.
         timeout: seconds that the caller gives the whole call; None for no limit of its own.
+        limit: what ends the call when that time is over, while it runs; None for no limit.
         is_mesh: it came by Mesh chat, which promises to fit a request to its model.
         provider_is_a_guess: of a client that knows no models but its own: where the model says otherwise, it is wrong.
     """
@@ -59,6 +61,7 @@ class ChatRequest(msgspec.Struct, kw_only=True):
     thinking_budget: int | None = None
     headers: dict[str, str] = field(default_factory=dict)
     timeout: float | None = None
+    limit: asyncio.Timeout | None = None
     is_mesh: bool = False
     provider_is_a_guess: bool = False
 
