@@ -123,14 +123,17 @@ class Background:
                 removed = await self._vault.purge()
                 await self._proofs.purge()
                 await self._answers.purge()
-                events = await self._billing.purge()
+                calls = await self._billing.purge()
+                events = await self._audit.purge()
             except MeshError as problem:
                 _log.warning("what is old can't be removed now", code=problem.code)
             else:
                 if removed:
                     _log.info("removed keys that were deleted long ago", keys=removed)
+                if calls:
+                    _log.info("removed usage that is older than it is kept", calls=calls)
                 if events:
-                    _log.info("removed usage that is older than it is kept", calls=events)
+                    _log.info("removed what the audit trail keeps no longer", events=events)
             await asyncio.sleep(PURGE_S)
 
 
@@ -173,7 +176,8 @@ class Services:
         database = await Database.open(settings.database_url, connections=settings.database_connections)
         try:
             await keyring.check(database)
-            audit = open_audit(database, keyring, head_file(keyring, *settings.audit_head_files))
+            head = head_file(keyring, *settings.audit_head_files)
+            audit = open_audit(database, keyring, head, kept_us=settings.audit_kept_us)
             await audit.check_head()
             issuers = Issuers(settings.issuers, leeway_s=settings.oidc_leeway_s)
             accounts = Accounts(database, keyring.hasher("api-tokens"), audit, issuers)

@@ -38,7 +38,7 @@ _MAX_FRAME = 256 * 1024 * 1024
 #: What belongs to the machinery of one database and not to its content.
 _LEFT_OUT = {change_counter.name, schema_migrations.name, audit_probe.name}
 #: What a database has before anybody uses it.
-_SETUP = {"keks", "tenant_keys", "passphrase_parameters", "audit", "audit_heads", "audit_checkpoints"}
+_SETUP = {"keks", "tenant_keys", "passphrase_parameters", "audit", "audit_heads", "audit_checkpoints", "audit_cuts"}
 #: What tells whether a master key fits.
 KEY_TABLES = frozenset({"keks", "tenant_keys", "passphrase_parameters"})
 

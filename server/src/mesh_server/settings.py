@@ -67,6 +67,7 @@ class ConfigFile(msgspec.Struct, forbid_unknown_fields=True, kw_only=True):
     master_key_command: str | None = None
     audit_head_file: str | None = None
     usage_days: int | None = None
+    audit_days: int | None = None
     answers_hours: int | None = None
     versions_kept: int | None = None
     restore_days: int | None = None
@@ -97,6 +98,7 @@ class Settings:
         legacy_zkp: whether the published clients' old scheme of proofs is answered.
         master: where the master key comes from.
         usage_kept_us: microseconds for which the usage of a call is kept; None for ever.
+        audit_kept_us: microseconds for which an event of the audit trail is kept; None for ever.
         audit_head_files: where the newest audit checkpoint is kept, the best place first.
         chat: providers, routes and models of chat.
         tls: certificate and key files, None for plain HTTP.
@@ -115,6 +117,7 @@ class Settings:
     audit_head_files: tuple[Path, ...]
     vault: Limits
     usage_kept_us: int | None
+    audit_kept_us: int | None
     zkp_root: str | None = field(repr=False)
     zkp_root_file: Path
     zkp_rates: Rates
@@ -240,6 +243,7 @@ def load(flags: Mapping[str, object] | None = None, environment: Mapping[str, st
             restore_window_us=sources.number("restore_days", RESTORE_WINDOW_US // DAY_US, most=3_650) * DAY_US,
         ),
         usage_kept_us=sources.number("usage_days", USAGE_DAYS, most=36_500) * DAY_US or None,
+        audit_kept_us=sources.number("audit_days", 0, most=36_500) * DAY_US or None,
         zkp_root=environment.get("MESH_ZKP_ROOT") or None,
         zkp_root_file=Path(sources.text("zkp_root_file") or data_dir / "zkp.root"),
         zkp_rates=rates(sources.text),

@@ -148,6 +148,7 @@ def test_the_ways_around_the_policies_are_those_that_this_list_names():
     """A new way around is a decision: whoever makes one writes it here, too."""
     allowed = {
         "accounts/service.py": {"TOKEN_LOOKUP", "ANY_TOKEN"},
+        "audit/retention.py": {"PURGE"},
         "audit/service.py": {"AUDIT", "READINESS"},
         "audit/verify.py": {"VERIFY"},
         "backup.py": {"BACKUP", "RESTORE"},

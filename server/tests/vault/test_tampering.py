@@ -3,18 +3,16 @@
 import asyncio
 import random
 import sqlite3
-from contextlib import closing
 
 import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from mesh_server.accounts.oidc.models import Issuer, SignedClaims
-from mesh_server.cli._parts import examine, stored
-from mesh_server.errors import MeshError, StartupError
+from mesh_server.cli._parts import stored
+from mesh_server.errors import StartupError
 
-from ..conftest import open_mesh, settings_in
-from ..proofs.prover import Prover
+from ..conftest import open_mesh
+from ..victim import Victim, changed, fill
 
 #: Tables whose every byte is proven, by a mac, a seal or a link.
 PROVEN = (
@@ -22,76 +20,6 @@ PROVEN = (
     *("users", "identities", "zk_records"),
     *("audit", "audit_heads", "audit_checkpoints"),
 )
-
-
-async def fill(folder):
-    """Make a database with something in every table."""
-    mesh = await open_mesh(folder)
-    await mesh.services.background.start()
-    bob = await mesh.services.accounts.ensure_user("default", "bob")
-    for name in ("a", "b"):
-        for value in ("one", "two", "three"):
-            await mesh.call("PUT", f"/api/v1/keys/{name}", {"value": value, "tags": {"k": "v"}, "note": "n"})
-    await mesh.call("DELETE", "/api/v1/keys/a/versions/1")
-    await mesh.call("PUT", "/api/v1/keys/gone", {"value": "x"}, headers={"idempotency-key": "k"})
-    await mesh.call("DELETE", "/api/v1/keys/gone")
-    await mesh.services.audit.checkpoint()
-    for pattern in ("a", "b*"):
-        await mesh.call("POST", "/api/v1/grants", {"pattern": pattern, "grantee": bob.account_id, "actions": ["read"]})
-    anns = (await mesh.call("GET", "/api/v1/auth/profile")).json["id"]
-    bobs = await mesh.services.accounts.create_token(bob, name="bob's")
-    assert (await mesh.call("DELETE", f"/api/v1/keys/a?owner={anns}", token=bobs)).code == "grant_insufficient"
-    revoked = (await mesh.call("POST", "/api/v1/tokens", {"scopes": ["chat"]})).json["id"]
-    await mesh.call("DELETE", f"/api/v1/tokens/{revoked}")
-    stranger = await mesh.services.accounts.ensure_user("elsewhere", "eve")
-    token = await mesh.services.accounts.create_token(stranger, name="eve's")
-    await mesh.call("PUT", "/api/v1/keys/a", {"value": "eve's"}, token=token)
-    issuer = Issuer(url="https://i.example/", client_id="c", client_secret=None, audience="a", tenant="default")
-    claims = SignedClaims(issuer=issuer, issuer_id=issuer.url, subject="ann", email="ann@i.example", expires_at=0)
-    await mesh.services.accounts.identities.account_of(claims)
-    prover = Prover(mesh.call, mesh.token, anns)
-    for name in ("a", "b"):
-        assert (await prover.enrol(name)).status == 200
-    await mesh.services.close()
-
-
-class Victim:
-    """A filled database, put back as it was after each attack."""
-
-    def __init__(self, folder):
-        self.settings = settings_in(folder)
-        self.file = folder / "mesh.db"
-        with closing(sqlite3.connect(self.file)) as connection:
-            connection.execute("PRAGMA journal_mode=DELETE")
-        self.whole = self.file.read_bytes()
-        self.head = self.settings.audit_head_files[0]
-        self.whole_head = self.head.read_bytes()
-
-    def restore(self):
-        for name in ("mesh.db-wal", "mesh.db-shm"):
-            (self.file.parent / name).unlink(missing_ok=True)
-        self.file.write_bytes(self.whole)
-        self.head.write_bytes(self.whole_head)
-
-    def run(self, statement, *values):
-        with closing(sqlite3.connect(self.file)) as connection, connection:
-            return connection.execute(statement, values).fetchall()
-
-    def rows(self, table):
-        columns = [row[1] for row in self.run(f"PRAGMA table_info({table})")]
-        return columns, self.run(f"SELECT rowid, * FROM {table} ORDER BY rowid")
-
-    def verdict(self):
-        """Return what `verify` says, as lines; a refusal to open counts as one."""
-
-        async def look():
-            async with stored(self.settings) as parts:
-                return await examine(parts)
-
-        try:
-            return [f"{problem.kind} {problem.where}: {problem.what}" for problem in asyncio.run(look()).problems]
-        except (StartupError, MeshError) as problem:
-            return [problem.message]
 
 
 @pytest.fixture(scope="module")
@@ -111,18 +39,6 @@ def victim(made):
 
 def test_an_untouched_database_is_found_whole(victim):
     assert victim.verdict() == []
-
-
-def changed(value, choice):
-    """Return another value of the same type."""
-    if isinstance(value, bytes):
-        at = choice % len(value) if value else 0
-        return value[:at] + bytes([value[at] ^ (1 << choice % 8)]) + value[at + 1 :] if value else b"x"
-    if isinstance(value, str):
-        at = choice % (len(value) + 1)
-        replaced = value[:at] + chr(97 + choice % 26) + value[at + 1 :]
-        return replaced if replaced != value else value + "z"
-    return 1 if value is None else value + 1 + choice % 5
 
 
 @given(table=st.sampled_from(PROVEN), seed=st.integers(0, 2**32))

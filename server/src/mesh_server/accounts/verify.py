@@ -4,7 +4,8 @@ from secrets import compare_digest
 
 from mesh_server.accounts.identities import IDENTITY, USER, Identities
 from mesh_server.accounts.models import identities, users
-from mesh_server.audit.verify import WRONG_TYPES, Problem
+from mesh_server.audit.chain import WRONG_TYPES
+from mesh_server.audit.verify import Problem
 from mesh_server.db import scan
 from mesh_server.db.engine import Database
 

@@ -3,6 +3,7 @@
     genesis     = HMAC(k,  fields("MESH-AUDIT-V01/chain", chain))
     hash[n]     = HMAC(k,  fields("MESH-AUDIT-V01/row", hash[n-1], chain, n, every field of the event))
     mac[number] = HMAC(k', fields("MESH-AUDIT-V01/checkpoint", mac[number-1], number, chain, seq, head, at))
+    mac of a cut = HMAC(k', fields("MESH-AUDIT-V01/cut", chain, seq, hash[seq], at))
 
 HMAC-SHA-256 under keys derived from the server's root key, which is in the database only wrapped under the master key:
 who can write to the database can't compute a link.
@@ -18,6 +19,8 @@ from mesh_server.audit.models import Event
 KeyedHash = Callable[[bytes], bytes]
 Field = str | int | bytes | None
 
+#: What a stored value of a type that the server never writes leads to.
+WRONG_TYPES = (TypeError, ValueError, OverflowError)
 #: What the first checkpoint follows.
 NO_MAC = bytes(32)
 
@@ -38,6 +41,22 @@ class Checkpoint:
     head: bytes
     at: int
     prev_mac: bytes
+    mac: bytes
+
+
+@dataclass(frozen=True, slots=True)
+class Cut:
+    """Up to where a chain was removed because of its age, signed: what is left goes on behind `seq` and `hash`.
+
+    Attributes:
+        chain: its name; `-` for the checkpoints, whose `seq` is a number and whose `hash` is a signature.
+        at: when, in microseconds since 1970.
+    """
+
+    chain: str
+    seq: int
+    hash: bytes
+    at: int
     mac: bytes
 
 
@@ -91,3 +110,8 @@ def sign(
     """Return a checkpoint with its signature."""
     signed = fields("MESH-AUDIT-V01/checkpoint", prev_mac, number, chain, seq, head, at)
     return Checkpoint(number, chain, seq, head, at, prev_mac, keyed_hash(signed))
+
+
+def sign_cut(keyed_hash: KeyedHash, chain: str, seq: int, hash_: bytes, at: int) -> Cut:
+    """Return a cut with its signature."""
+    return Cut(chain, seq, hash_, at, keyed_hash(fields("MESH-AUDIT-V01/cut", chain, seq, hash_, at)))

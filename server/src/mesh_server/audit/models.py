@@ -1,7 +1,8 @@
 """Tables and plain records of the audit trail."""
 
+from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Protocol
+from typing import Any, Protocol
 
 from sqlalchemy import BigInteger, Column, LargeBinary, String, Table, Text
 
@@ -9,6 +10,8 @@ from mesh_server.db.schema import metadata
 
 #: The tenant of what belongs to the server itself, and the name of the chain of checkpoints.
 SYSTEM = "-"
+#: The event that takes the place of older ones: it says what they said that still matters.
+CUT = "audit.cut"
 
 audit = Table(
     "audit",
@@ -47,6 +50,17 @@ audit_checkpoints = Table(
     Column("head", LargeBinary, nullable=False),
     Column("at", BigInteger, nullable=False),
     Column("prev_mac", LargeBinary, nullable=False),
+    Column("mac", LargeBinary, nullable=False),
+)
+
+#: Up to where a chain was removed because of its age; `-` for the checkpoints.
+audit_cuts = Table(
+    "audit_cuts",
+    metadata,
+    Column("chain", String(36), primary_key=True),
+    Column("seq", BigInteger, nullable=False),
+    Column("hash", LargeBinary, nullable=False),
+    Column("at", BigInteger, nullable=False),
     Column("mac", LargeBinary, nullable=False),
 )
 
@@ -123,3 +137,7 @@ class Event:
     outcome: str
     request_id: str
     details: str
+
+def event_of(row: Sequence[Any]) -> Event:
+    """Return an event from the columns `statements.EVENT`."""
+    return Event(**dict(zip(Event.__slots__, row, strict=True)))

@@ -15,9 +15,10 @@ import structlog
 from mesh_server.audit import chain as links
 from mesh_server.audit import statements
 from mesh_server.audit.append import Appender
-from mesh_server.audit.chain import Checkpoint, KeyedHash
+from mesh_server.audit.chain import Checkpoint, Cut, KeyedHash
 from mesh_server.audit.head import HeadFile, KnownHead
-from mesh_server.audit.models import SYSTEM, Actor, Event
+from mesh_server.audit.models import SYSTEM, Actor, Event, event_of
+from mesh_server.audit.retention import Retention
 from mesh_server.db.engine import Database
 from mesh_server.db.schema import Row, Transaction
 from mesh_server.db.scope import ServerWork, Tenant
@@ -52,16 +53,25 @@ class Audit:
         database: where it is.
         chain_hash, checkpoint_hash: keyed hashes of 32 bytes, under keys for these purposes alone.
         head: the file beside the data folder that holds the newest checkpoint; None to keep none.
+        kept_us: microseconds for which events are kept; None for ever.
     """
 
     def __init__(
-        self, database: Database, chain_hash: KeyedHash, checkpoint_hash: KeyedHash, head: HeadFile | None
+        self,
+        database: Database,
+        chain_hash: KeyedHash,
+        checkpoint_hash: KeyedHash,
+        head: HeadFile | None,
+        *,
+        kept_us: int | None = None,
     ) -> None:
         self._database = database
         self._chain_hash = chain_hash
         self._checkpoint_hash = checkpoint_hash
         self._head = head
+        self._kept_us = kept_us
         self._appender = Appender(chain_hash, database.writers)
+        self._retention = Retention(database, self.record, chain_hash, checkpoint_hash)
         self._task: asyncio.Task[None] | None = None
 
     # --- writing ---
@@ -229,13 +239,16 @@ class Audit:
             )
 
     async def has(self, known: KnownHead) -> bool:
-        """Return whether the database holds the checkpoint that a head file names."""
+        """Return whether the database holds the checkpoint that a head file names, or held it until it was too old."""
 
-        async def work(tx: Transaction) -> Row | None:
-            return await tx.one(statements.ONE_CHECKPOINT, number_=known.checkpoint.number)
+        async def work(tx: Transaction) -> tuple[Row | None, Row | None]:
+            one = await tx.one(statements.ONE_CHECKPOINT, number_=known.checkpoint.number)
+            return one, await tx.one(statements.CUT, chain_=SYSTEM)
 
-        row = await self._database.read(work, ServerWork.AUDIT)
-        return row is not None and Checkpoint(*row) == known.checkpoint
+        row, cut = await self._database.read(work, ServerWork.AUDIT)
+        if row is not None:
+            return Checkpoint(*row) == known.checkpoint
+        return cut is not None and self._retention.reaches(Cut(*cut), known.checkpoint)
 
     async def accept(self) -> None:
         """Take the database's own newest checkpoint as the newest there is, whatever the head file says."""
@@ -249,6 +262,16 @@ class Audit:
                 await asyncio.to_thread(self._head.remove)
             else:
                 await asyncio.to_thread(self._head.write, Checkpoint(*row))
+
+    # --- what is old ---
+
+    async def purge(self) -> int:
+        """Remove events that are older than they are kept; return how many those were.
+
+        Raises:
+            MeshError: if the database can't be written now; what was removed before stays so.
+        """
+        return 0 if self._kept_us is None else await self._retention.cut(self._kept_us)
 
     # --- beside the requests ---
 
@@ -278,8 +301,3 @@ class Audit:
             _log.warning("no audit checkpoint can be written now", code=problem.code)
         except OSError as problem:
             _log.warning("the newest audit checkpoint can't be written to its file", reason=problem.strerror)
-
-
-def event_of(row: Row) -> Event:
-    """Return an event from the columns `statements.EVENT`."""
-    return Event(**dict(zip(Event.__slots__, row, strict=True)))

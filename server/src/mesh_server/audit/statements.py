@@ -2,9 +2,9 @@
 
 from functools import cache
 
-from sqlalchemy import Select, bindparam, func, insert, or_, select, update
+from sqlalchemy import Select, bindparam, delete, exists, func, insert, or_, select, update
 
-from mesh_server.audit.models import audit, audit_checkpoints, audit_heads, audit_probe
+from mesh_server.audit.models import SYSTEM, audit, audit_checkpoints, audit_cuts, audit_heads, audit_probe
 
 EVENT = (
     audit.c.id,
@@ -74,6 +74,42 @@ CHECKPOINTS = (
     .order_by(audit_checkpoints.c.number)
     .limit(bindparam("limit_"))
 )
+
+CHECKPOINTS_OF = (
+    select(audit_checkpoints.c.seq, audit_checkpoints.c.head)
+    .where(
+        audit_checkpoints.c.chain == bindparam("chain_"),
+        audit_checkpoints.c.seq > bindparam("after_"),
+        audit_checkpoints.c.seq <= bindparam("until_"),
+    )
+    .order_by(audit_checkpoints.c.seq)
+)
+
+_CUT = (audit_cuts.c.chain, audit_cuts.c.seq, audit_cuts.c.hash, audit_cuts.c.at, audit_cuts.c.mac)
+CUTS = select(*_CUT).order_by(audit_cuts.c.chain)
+CUT = select(*_CUT).where(audit_cuts.c.chain == bindparam("chain_"))
+ADD_CUT = insert(audit_cuts).values({column.name: bindparam(f"{column.name}_") for column in _CUT})
+MOVE_CUT = (
+    update(audit_cuts)
+    .where(audit_cuts.c.chain == bindparam("chain_"))
+    .values({column.name: bindparam(f"{column.name}_") for column in _CUT[1:]})
+)
+#: Chains whose first event is older than a moment.
+OLD_CHAINS = (
+    select(audit_heads.c.chain)
+    .select_from(audit_heads.outerjoin(audit_cuts, audit_cuts.c.chain == audit_heads.c.chain))
+    .where(
+        audit_heads.c.chain != SYSTEM,
+        exists().where(
+            audit.c.chain == audit_heads.c.chain,
+            audit.c.seq == func.coalesce(audit_cuts.c.seq, 0) + 1,
+            audit.c.at < bindparam("before_"),
+        ),
+    )
+    .order_by(audit_heads.c.chain)
+)
+DROP_EVENTS = delete(audit).where(audit.c.chain == bindparam("chain_"), audit.c.seq <= bindparam("seq_"))
+DROP_CHECKPOINTS = delete(audit_checkpoints).where(audit_checkpoints.c.number <= bindparam("number_"))
 
 
 @cache  # bounded: one text for each combination of filters

@@ -10,7 +10,8 @@ from typing import Any
 from sqlalchemy import BigInteger, bindparam, case, func, literal, select
 from sqlalchemy.sql.selectable import Select
 
-from mesh_server.audit.verify import WRONG_TYPES, Problem
+from mesh_server.audit.chain import WRONG_TYPES
+from mesh_server.audit.verify import Problem
 from mesh_server.billing import statements as sql
 from mesh_server.billing.models import Budget, Unit, budget_periods, budgets, usage_events
 from mesh_server.billing.periods import bounds

@@ -2,7 +2,8 @@
 
 from secrets import compare_digest
 
-from mesh_server.audit.verify import WRONG_TYPES, Problem
+from mesh_server.audit.chain import WRONG_TYPES
+from mesh_server.audit.verify import Problem
 from mesh_server.db import scan
 from mesh_server.db.engine import Database
 from mesh_server.proofs.models import zk_records

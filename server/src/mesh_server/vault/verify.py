@@ -7,11 +7,13 @@ was, or that is not there any more, does not fit the trail: each change of a key
 from collections.abc import AsyncIterator
 from typing import Any
 
-from sqlalchemy import Table, bindparam, select
+from sqlalchemy import Select, Table, bindparam, select
 
 from mesh_server.accounts.models import Account, api_tokens, users
 from mesh_server.accounts.service import SEALED_COLUMNS, Accounts
-from mesh_server.audit.verify import WRONG_TYPES, Known, Problem
+from mesh_server.audit.known import Known
+from mesh_server.audit.chain import WRONG_TYPES
+from mesh_server.audit.verify import Problem
 from mesh_server.db import scan
 from mesh_server.db.engine import Database
 from mesh_server.db.schema import Row, Transaction
@@ -41,6 +43,8 @@ _ONE = select(*statements.KEY, keys.c.mac).where(
     keys.c.tenant_id == bindparam("tenant_"), keys.c.id == bindparam("id_")
 )
 _REV = select(keys.c.rev).where(keys.c.id == bindparam("id_"))
+_TOKEN = select(api_tokens.c.revoked_at).where(api_tokens.c.id == bindparam("id_"))
+_GRANT_ID = select(grants.c.id).where(grants.c.id == bindparam("id_"))
 _KEY = tuple(column.name for column in statements.KEY)
 _VERSION = tuple(column.name for column in statements.VERSION)
 _GRANT = tuple(column.name for column in GRANT)
@@ -81,8 +85,8 @@ class VaultCheck:
     async def compare(self, known: Known) -> None:
         """Compare what was found with what the trail knows, which was read afterwards."""
         await self._compare_keys(known)
-        self._compare_tokens(known)
-        self._compare_grants(known)
+        await self._compare_tokens(known)
+        await self._compare_grants(known)
         present = {(row["tenant_id"], row["id"]) async for row in self._scan(users)}
         for tenant_id, account_id in sorted(known.accounts - present):
             self._say("missing", f"users {tenant_id}/{account_id}", "The account is not there any more.")
@@ -92,7 +96,8 @@ class VaultCheck:
         for key_id, rev in known.revisions.items():
             if key_id in known.purged or found.get(key_id, 0) >= rev:
                 continue
-            now = await self._rev(key_id)  # it may have changed since the first look
+            row = await self._one(_REV, key_id)
+            now = None if row is None else row[0]
             if now is None:
                 self._say("missing", f"keys {key_id}", "The trail knows of the key, and it is not there.")
             elif now < rev:
@@ -101,18 +106,24 @@ class VaultCheck:
             if known.revisions.get(key_id, 0) < rev:
                 self._say("changed", f"keys {key_id}", "The trail does not know of its newest revision.")
 
-    def _compare_tokens(self, known: Known) -> None:
+    async def _compare_tokens(self, known: Known) -> None:
         for token_id, revoked in known.tokens.items():
-            if token_id not in self._tokens:
+            if token_id in self._tokens and self._tokens[token_id] >= revoked:
+                continue
+            now = await self._one(_TOKEN, token_id)
+            if now is None:
                 self._say("missing", f"api_tokens {token_id}", "The trail knows of the token, and it is not there.")
-            elif revoked and not self._tokens[token_id]:
+            elif revoked and now[0] is None:
                 self._say("older", f"api_tokens {token_id}", "The token was revoked, and its row does not say so.")
 
-    def _compare_grants(self, known: Known) -> None:
+    async def _compare_grants(self, known: Known) -> None:
         for grant_id, taken_back in known.grants.items():
-            if taken_back and grant_id in self._grants:
+            if taken_back != (grant_id in self._grants):
+                continue
+            there = await self._one(_GRANT_ID, grant_id) is not None
+            if taken_back and there:
                 self._say("older", f"grants {grant_id}", "The grant was taken back, and it is there.")
-            if not taken_back and grant_id not in self._grants:
+            if not taken_back and not there:
                 self._say("missing", f"grants {grant_id}", "The trail knows of the grant, and it is not there.")
 
     # --- the tables ---
@@ -161,7 +172,7 @@ class VaultCheck:
             place = (row["tenant_id"], row["key_id"])
             where = f"key_versions {row['tenant_id']}/{row['key_id']} version {row['version']}"
             if place not in self._keys:
-                if await self._rev(row["key_id"]) is None:
+                if await self._one(_REV, row["key_id"]) is None:
                     self._say("changed", where, "There is no key that this version belongs to.")
                 continue
             seen.setdefault(place, set()).add(row["version"])
@@ -245,12 +256,13 @@ class VaultCheck:
                 yield dict(zip(names, row, strict=True))
             after = scan.key_of(table, rows[-1])
 
-    async def _rev(self, key_id: str) -> int | None:
-        async def work(tx: Transaction) -> Row | None:
-            return await tx.one(_REV, id_=key_id)
+    async def _one(self, statement: Select[Any], id_: str) -> Row | None:
+        """Return a row as it is now: it may have changed since the first look."""
 
-        row = await self._database.read(work, ServerWork.VERIFY)
-        return None if row is None else row[0]
+        async def work(tx: Transaction) -> Row | None:
+            return await tx.one(statement, id_=id_)
+
+        return await self._database.read(work, ServerWork.VERIFY)
 
     async def _proven_now(self, tenant_id: str, key_id: str) -> bool:
         """Return whether a key and its tags, read at one moment, are as the server wrote them."""
