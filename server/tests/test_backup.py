@@ -14,6 +14,7 @@ from mesh_server.db.engine import Database
 from mesh_server.errors import StartupError
 
 from .conftest import open_mesh, settings_in
+from .victim import fill
 
 
 def command(folder, *arguments, key=None):
@@ -67,6 +68,15 @@ def test_a_backup_goes_back_into_an_empty_place_and_is_verified(source, tmp_path
     value, raw, events = asyncio.run(look())
     assert (value, raw) == ("secret-7", "AAEC")
     assert events > 20
+
+
+def test_a_backup_of_an_aged_trail_proves_itself_where_it_is_put_back(tmp_path):
+    folder, file, target = tmp_path / "source", tmp_path / "b.mesh", tmp_path / "target"
+    folder.mkdir()
+    asyncio.run(fill(folder, aged=True))
+    assert command(folder, "backup", str(file)).returncode == 0
+    done = command(target, "restore", str(file), key=folder / "master.key")
+    assert (done.returncode, "All is as" in done.stderr) == (0, True), done.stderr
 
 
 def test_a_backup_holds_no_secret_in_the_clear(source, tmp_path):
