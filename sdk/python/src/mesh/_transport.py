@@ -7,9 +7,10 @@ import atexit
 import os
 import threading
 import time
-from collections.abc import AsyncIterator, Iterator
+from collections.abc import AsyncIterator, Generator, Iterator
 from dataclasses import dataclass, field
 from datetime import timedelta
+from types import coroutine
 from typing import Any, Literal, Protocol
 from urllib.parse import urlsplit
 
@@ -367,6 +368,13 @@ class AsyncHTTPTransport:
         return client
 
 
+@coroutine
+def _two_turns() -> Generator[None, None, None]:
+    """Give the event loop two turns: its other tasks have theirs, and the next pieces time to come (ADR 127)."""
+    yield
+    yield
+
+
 class _AsyncPieces:
     def __init__(self, sending: Any, response: Any) -> None:
         self._sending = sending
@@ -381,6 +389,7 @@ class _AsyncPieces:
             if chunk is None:
                 return
             yield bytes(chunk)
+            await _two_turns()
 
     async def aclose(self) -> None:
         sending, self._sending = self._sending, None
