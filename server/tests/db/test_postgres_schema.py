@@ -111,13 +111,15 @@ async def test_whole_numbers_have_64_bits_and_text_sorts_by_its_bytes(bare):
 
 
 ADDITIVE = re.compile(r"CREATE TABLE |CREATE (UNIQUE )?INDEX |ALTER TABLE \S+ ADD COLUMN |INSERT INTO |UPDATE ")
+#: No release needs an index to run.
+TAKES_AWAY = {"DROP INDEX audit_actor;"}
 
 
 @pytest.mark.parametrize("dialect", [sqlite.dialect(), SchemaDialect()], ids=["sqlite", "postgres"])
 def test_every_script_only_adds(dialect):
     """The release before must go on running on it (docs/adr/0043); what only takes away is listed here by name."""
     for statement in migrate.statements(list(migrate.REVISIONS), dialect):
-        assert ADDITIVE.match(statement), statement
+        assert ADDITIVE.match(statement) or statement in TAKES_AWAY, statement
         assert not re.search(r"\b(SERIAL|BIGSERIAL|TRIGGER)\b", statement)
         if "ADD COLUMN" in statement:
             assert "NOT NULL" not in statement or "DEFAULT" in statement
