@@ -181,7 +181,9 @@ async def test_two_processes_that_cut_at_once_remove_everything_once(tmp_path, p
     second = await open_mesh(tmp_path, MESH_DATABASE_URL=postgres_url)
     both = (first, second)
     for _ in range(3):
-        await asyncio.gather(*(one.call("PUT", f"/api/v1/keys/k{n}", {"value": "x"}) for n in range(20) for one in both))
+        await asyncio.gather(
+            *(one.call("PUT", f"/api/v1/keys/k{n}", {"value": "x"}) for n in range(20) for one in both)
+        )
         there = await count(first.services, audit)
         removed = await asyncio.gather(*(retained(one.services, 0, pause_us=0) for one in both))
         assert sum(removed) >= there

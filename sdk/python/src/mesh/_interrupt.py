@@ -69,8 +69,8 @@ def _serve(jobs: "queue.SimpleQueue[_Job | None]") -> None:
 
 #: Pieces that wait for their reader before the next one is fetched, and those at which fetching goes on.
 _MOST, _FEW = 64, 16
-#: Seconds that a reader who has taken all there was looks away: waiting for each piece would wake him for each, and where
-#: pieces come close together that costs more than all the rest (ADR 127).
+#: Seconds that a reader who has taken all there was looks away: waiting for each piece would wake him for each, and
+#: where pieces come close together that costs more than all the rest (ADR 127).
 _PAUSE_S = 20e-6
 
 

@@ -138,6 +138,7 @@ class Event:
     request_id: str
     details: str
 
+
 def event_of(row: Sequence[Any]) -> Event:
     """Return an event from the columns `statements.EVENT`."""
     return Event(**dict(zip(Event.__slots__, row, strict=True)))

@@ -1,8 +1,8 @@
 """Removes events and checkpoints that are older than the trail is kept, so that what is left still proves itself.
 
-A chain is cut from its beginning. In the same transaction a signed row says where it goes on, and a new event at the end
-of this process's own chain says what the removed ones said that still matters: newest revisions of keys, what was revoked
-(docs/adr/0126). Nothing that does not hold is removed: a cut must not do away with the traces of a change.
+A chain is cut from its beginning. In the same transaction a signed row says where it goes on, and a new event at the
+end of this process's own chain says what the removed ones said that still matters: newest revisions of keys, what was
+revoked (docs/adr/0126). Nothing that does not hold is removed: a cut must not do away with the traces of a change.
 """
 
 from collections.abc import Awaitable, Callable, Sequence

@@ -94,7 +94,9 @@ class ChainCheck:
         at_head = previous if head is not None and head[1] == reached else None
         for checkpoint in signed:
             if checkpoint.seq == reached and reached and checkpoint.head != previous:
-                self._say("changed", f"audit chain {chain} cut", f"Checkpoint {checkpoint.number} signed another event.")
+                self._say(
+                    "changed", f"audit chain {chain} cut", f"Checkpoint {checkpoint.number} signed another event."
+                )
         return _Walk(chain, reached, reached, previous, head, at_head, {c.seq: c for c in signed if c.seq > reached})
 
     async def _walk(self, walk: _Walk, after: int = -(2**63)) -> None:
@@ -113,7 +115,9 @@ class ChainCheck:
                 self._say("changed", f"{walk.where} row {seq}", problem)
             checkpoint = walk.signed.pop(seq, None)
             if checkpoint is not None and checkpoint.head != hash_:
-                self._say("changed", f"{walk.where} row {seq}", f"It is not what checkpoint {checkpoint.number} signed.")
+                self._say(
+                    "changed", f"{walk.where} row {seq}", f"It is not what checkpoint {checkpoint.number} signed."
+                )
             walk.reached, walk.previous = seq, hash_
             if walk.head is not None and seq == walk.head[1]:
                 walk.at_head = hash_

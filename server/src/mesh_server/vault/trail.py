@@ -23,13 +23,9 @@ _MOST_REMEMBERED = 100_000
 _NO_REFUSALS: AbstractAsyncContextManager[None] = nullcontext()
 
 
-def open_audit(
-    database: Database, keyring: Keyring, head: HeadFile | None, *, kept_us: int | None = None
-) -> Audit:
+def open_audit(database: Database, keyring: Keyring, head: HeadFile | None, *, kept_us: int | None = None) -> Audit:
     """Return the audit trail of this process, under keys derived from the server's root key."""
-    return Audit(
-        database, keyring.hasher("audit-chain"), keyring.hasher("audit-checkpoint"), head, kept_us=kept_us
-    )
+    return Audit(database, keyring.hasher("audit-chain"), keyring.hasher("audit-checkpoint"), head, kept_us=kept_us)
 
 
 def head_file(keyring: Keyring, *paths: Path) -> HeadFile:

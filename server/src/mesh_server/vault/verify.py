@@ -11,8 +11,8 @@ from sqlalchemy import Select, Table, bindparam, select
 
 from mesh_server.accounts.models import Account, api_tokens, users
 from mesh_server.accounts.service import SEALED_COLUMNS, Accounts
-from mesh_server.audit.known import Known
 from mesh_server.audit.chain import WRONG_TYPES
+from mesh_server.audit.known import Known
 from mesh_server.audit.verify import Problem
 from mesh_server.db import scan
 from mesh_server.db.engine import Database
