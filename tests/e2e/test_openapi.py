@@ -8,7 +8,10 @@ import subprocess
 import sys
 from pathlib import Path
 
-#: Revoking tokens would take away the one that this run uses. There is no key of a provider here: no model is called.
+#: Seconds that an answer may take: a real model makes some of them, on a processor that the tests share.
+ANSWER_S = 60
+#: Revoking tokens would take away the one that this run uses. There is no key of a provider here: the local model alone
+#: is called.
 LEFT_OUT = "/tokens/"
 CONFIG = """
 # What a schema can't say: that a moment is past, that a cursor is another list's, that one of two members is given,
@@ -24,7 +27,7 @@ def run(machine, *options: str) -> subprocess.CompletedProcess[str]:
     command = [str(Path(sys.executable).with_name("schemathesis")), "--config-file", str(config), "run"]
     return subprocess.run(
         [*command, f"{machine.url}/openapi.json", "--checks", "all", "--no-color", "--phases",
-         "coverage,fuzzing,stateful", *options],
+         "coverage,fuzzing,stateful", "--request-timeout", str(ANSWER_S), *options],
         env={**machine.environment, "PYTHONWARNINGS": "ignore"},
         cwd=machine.folder,
         capture_output=True,
