@@ -28,6 +28,7 @@ from .upstream import ASK, MESH, OPENAI, SECRET, completion
         (429, {"error": {"code": "insufficient_quota"}}, 402, "provider_quota_exceeded"),
         (500, b"", 502, "provider_failed"),
         (500, {"error": {"message": "input (901 tokens) is too large to process"}}, 400, "provider_rejected"),
+        (500, {"error": {"message": "Context size has been exceeded."}}, 502, "provider_failed"),  # of another provider
         (502, b"<html>", 502, "provider_failed"),
         (503, {"error": "plain text"}, 503, "provider_unavailable"),
         (529, {"error": {"message": "overloaded"}}, 503, "provider_unavailable"),

@@ -13,6 +13,8 @@ from mesh_server.chat.upstream import local
 from mesh_server.chat.upstream.local import LocalModels, model_name
 from mesh_server.errors import LocalModelFailed, ModelNotInstalled
 
+from ..conftest import open_mesh
+
 WEIGHTS = Path(os.environ.get("MESH_TEST_MODEL_DIR", Path(__file__).resolve().parents[3] / ".dev/models"))
 SMALL = "smollm2-135m-instruct"
 
@@ -172,6 +174,28 @@ async def test_a_cancelled_start_leaves_no_process(models):
     task.cancel()
     await asyncio.gather(task, return_exceptions=True)
     assert not children()
+
+
+async def test_as_many_endless_answers_as_run_at_once_all_end(tmp_path):
+    (tmp_path / "c.toml").write_text("[local]\ncontext = 512\n")
+    where = {"MESH_CONFIG": str(tmp_path / "c.toml"), "MESH_MODEL_DIR": str(WEIGHTS), "MESH_LOCAL_MODEL": SMALL}
+    mesh = await open_mesh(tmp_path, **where)
+    ask = {"model": SMALL, "messages": [{"role": "user", "content": "Count."}], "ignore_eos": True}
+    try:
+        answers = await asyncio.gather(*(mesh.call("POST", "/v1/chat/completions", ask) for _ in range(4)))
+        assert [answer.status for answer in answers] == [200] * 4, answers[0].body
+        assert {answer.json["choices"][0]["finish_reason"] for answer in answers} == {"length"}
+        assert all(answer.json["usage"]["total_tokens"] <= 512 // 4 for answer in answers)
+        # A limit of one's own counts, up to the whole context; together they may ask for more than there is.
+        asked = await mesh.call("POST", "/v1/chat/completions", {**ask, "max_tokens": 200})
+        assert asked.json["usage"]["completion_tokens"] == 200
+        greedy = {**ask, "max_tokens": 400}
+        answers = await asyncio.gather(*(mesh.call("POST", "/v1/chat/completions", greedy) for _ in range(4)))
+        refused = [answer for answer in answers if answer.status != 200]
+        assert {(answer.status, answer.code) for answer in refused} <= {(503, "provider_unavailable")}
+        assert all(b"max_tokens" in answer.body for answer in refused)
+    finally:
+        await mesh.services.close()
 
 
 def test_a_model_is_named_after_its_file():

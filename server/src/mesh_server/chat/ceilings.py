@@ -24,8 +24,12 @@ _UNBOUNDED = 32_768
 #: Of what a limit leaves, the part that a call without a limit of its own gets where it must be lowered: others may be
 #: on their way, too. Below so many tokens it gets all of it.
 _PART, _FEW = 4, 256
+#: Bytes of a request that are a token, and tokens that a template adds: a guess for a share of a context.
+_BYTES_A_TOKEN, _FRAME = 3, 32
 #: Fewer tokens than this are no answer.
 _LEAST = 16
+
+_encoder = msgspec.json.Encoder()
 
 #: Members that stand for more than their own bytes: what they point at, or what a small file may unfold to.
 _POINTERS = (
@@ -96,6 +100,17 @@ def of_call(
         asked=any(_number(request.fields.get(name)) is not None for name in _LIMITS[request.format]),
         written=limit is None and most is None,
     )
+
+
+def write_share(fields: dict[str, Any], format_: Format, target: Target) -> None:
+    """Limit a call to the target's share of a context, where the request has no limit of its own.
+
+    Without that the endless answers of two would fill the context, and both would fail.
+    """
+    if target.share is None or any(_number(fields.get(name)) is not None for name in _LIMITS[format_]):
+        return
+    read = len(_encoder.encode(fields)) // _BYTES_A_TOKEN + _FRAME
+    write_limit(fields, format_, target, max(target.share - read, target.share // _PART))
 
 
 def write_limit(fields: dict[str, Any], format_: Format, target: Target, tokens: int) -> None:

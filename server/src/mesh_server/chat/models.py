@@ -112,6 +112,7 @@ class Target(msgspec.Struct, kw_only=True):
         trace: as of the provider.
         abilities: what is known of the model.
         substituted: the model is another than the one that was asked for.
+        share: tokens of a call whose request has no limit, where calls share one context; None where they do not.
         within_s: seconds that the caller gives the call; None for no limit of its own.
         held: ends what is held for the call; None where nothing is.
     """
@@ -129,6 +130,7 @@ class Target(msgspec.Struct, kw_only=True):
     trace: bool = False
     abilities: Abilities = UNKNOWN
     substituted: bool = False
+    share: int | None = None
     within_s: float | None = None
     held: Callable[[], Awaitable[None]] | None = None
 

@@ -115,6 +115,7 @@ class Providers:
             api_key=key,
             key_name=None,
             abilities=Abilities(thinking="none", images=False),
+            share=models.share(route.model),
             within_s=_within(request),
             held=stack.aclose,
         )

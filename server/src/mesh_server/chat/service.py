@@ -12,7 +12,7 @@ import msgspec
 from mesh_server.accounts.models import Principal
 from mesh_server.billing.models import UsageEvent
 from mesh_server.billing.service import Billing
-from mesh_server.chat import tokens
+from mesh_server.chat import ceilings, tokens
 from mesh_server.chat.accounting import Accounting, CallAccount, Ending
 from mesh_server.chat.answers import AnswerStream
 from mesh_server.chat.attempts import Attempts
@@ -340,7 +340,9 @@ def _outcome(route: Route) -> Outcome:
 
 
 def _chat(request: ChatRequest, target: Target, outcome: Outcome) -> _Call:
-    return _prepare(_way(request, target), target, outcome)
+    call = _prepare(_way(request, target), target, outcome)
+    ceilings.write_share(call.fields, call.way.format, target)
+    return call
 
 
 def _embeddings(request: ChatRequest, target: Target, outcome: Outcome) -> _Call:

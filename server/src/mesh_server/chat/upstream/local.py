@@ -27,7 +27,7 @@ _STOP_S = 5.0
 _FAILED_S = 2.0
 #: Seconds for which the folder of weights is not looked at again.
 _LISTED_S = 1.0
-#: Calls that one process answers at the same time; more wait for their turn.
+#: Calls that one process answers at the same time; more wait for their turn. They share one context.
 _PARALLEL = 4
 _DEFAULT_CONTEXT = 8192
 _MOST_THREADS = 8
@@ -68,6 +68,10 @@ class LocalModels:
         listed = sorted(found, key=lambda name: name != self.default)
         self._listed = time.monotonic() + _LISTED_S, listed
         return listed
+
+    def share(self, name: str) -> int:
+        """Return a call's part of the context, in tokens: as many calls as run at once fit into it together."""
+        return _context(self._settings, name) // _PARALLEL
 
     def names(self) -> list[str]:
         """Return every name that is a local model's, the one in use first, even if its weights are not here."""
@@ -180,13 +184,11 @@ class _Child:
 
     async def _hand_over(self, process: Process, key: str) -> str | None:
         """Tell the process what to load, by its stdin: a command line can be read by everyone on the machine."""
-        known = catalog().get(self._name)
-        context = self._settings.context or (known.context if known else _DEFAULT_CONTEXT)
         settings = {
             "path": str(self._path),
             "name": self._name,
             "api_key": key,
-            "context": context,
+            "context": _context(self._settings, self._name),
             "parallel": _PARALLEL,
             "threads": self._settings.threads or _threads(),
         }
@@ -250,6 +252,12 @@ class _Child:
             with contextlib.suppress(ProcessLookupError):
                 process.kill()
             await process.wait()
+
+
+def _context(settings: LocalSettings, name: str) -> int:
+    """Return the tokens of a model's context, for all calls that it answers at once."""
+    known = catalog().get(name)
+    return settings.context or (known.context if known else _DEFAULT_CONTEXT)
 
 
 def _threads() -> int:

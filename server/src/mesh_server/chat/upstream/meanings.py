@@ -5,7 +5,7 @@ from email.utils import parsedate_to_datetime
 
 import msgspec
 
-from mesh_server.chat.models import Target
+from mesh_server.chat.models import LOCAL, Target
 from mesh_server.chat.upstream.failures import Stalled, Unreachable, UpstreamFailure
 from mesh_server.errors import (
     MeshError,
@@ -25,6 +25,8 @@ _MAX_RETRY_AFTER_S = 3600.0
 _QUOTA = frozenset({"insufficient_quota", "billing_error", "enforced_spend_limit_reached"})
 #: What llama.cpp says of a text to be embedded that is longer than it takes.
 _TOO_LONG_FOR_LLAMA = "is too large to process"
+#: What it says where the calls that it answers at once have filled the context that they share.
+_FULL_FOR_LLAMA = "Context size has been exceeded"
 _TOO_LONG = ("prompt is too long", "maximum context length", "context window", "exceeds the available context")
 
 
@@ -92,7 +94,7 @@ def failure_of(
     if should_retry in {"true", "false"}:
         failure.unexecuted = should_retry == "true"
     else:
-        failure.unexecuted = isinstance(failure, ProviderRateLimited | ProviderUnavailable)
+        failure.unexecuted = status != 500 and isinstance(failure, ProviderRateLimited | ProviderUnavailable)
     return failure
 
 
@@ -118,9 +120,22 @@ def _meaning(target: Target, status: int, body: bytes, wait: float | None) -> Me
     return ProviderRejected(f"{name} refused the request{text}", details=details)
 
 
-def _failed(name: str, status: int, text: str, wait: float | None) -> MeshError:
-    if status == 500 and _TOO_LONG_FOR_LLAMA in text:  # a wrong request, whatever its status says
+def _of_llama(name: str, text: str) -> MeshError | None:
+    """Return what one of llama.cpp's own sentences means, which all have one status; None for any other."""
+    if _TOO_LONG_FOR_LLAMA in text:
         return ProviderRejected(f"{name} refused the request{text}", details={"reason": "context_length"})
+    if name == LOCAL and _FULL_FOR_LLAMA in text:
+        return ProviderUnavailable(
+            "The answers that the local model was giving at once filled its context: ask for fewer tokens with "
+            "`max_tokens`, or try again.",
+            retry_after=1,
+        )
+    return None
+
+
+def _failed(name: str, status: int, text: str, wait: float | None) -> MeshError:
+    if status == 500 and (found := _of_llama(name, text)) is not None:
+        return found
     if status in {503, 529}:
         return ProviderUnavailable(f"{name} is overloaded or down{text}", retry_after=wait)
     if status == 504:
