@@ -110,6 +110,18 @@ async def test_a_few_old_events_wait_for_a_day_after_a_cut(mesh):
     assert await retained(mesh.services, 0, pause_us=0)
 
 
+async def test_events_that_say_much_make_more_steps_and_no_pause(mesh, monkeypatch):
+    monkeypatch.setattr("mesh_server.audit.retention._MOST_FACTS", 3)
+    for number in range(20):
+        await mesh.call("PUT", f"/api/v1/keys/k{number}", {"value": "x"})
+    before = await count(mesh.services, audit)
+    removed = await retained(mesh.services, 0)
+    assert before - 4 * mesh.services.database.writers <= removed <= before, "the last few wait for a day"
+    told = [event.action for event in await mesh.services.audit.page(tenant_id=None, account_id=None)]
+    assert told.count("audit.cut") >= removed // 4
+    assert await verdict(mesh.services) == []
+
+
 async def test_the_last_checkpoint_stays_and_a_server_begins_after_it(tmp_path, database_url):
     first = await open_mesh(tmp_path, MESH_DATABASE_URL=database_url)
     for number in range(3):

@@ -104,17 +104,18 @@ class Retention:
         """Remove a chain's first events; return how many."""
         reached, previous, cut_at = await self._begin(tx, chain, links.genesis(self._chain_hash, chain))
         rows = await tx.all(statements.CHAIN, chain_=chain, after_=reached, limit_=STEP)
-        known, hashes = Known(), dict[int, bytes]()
+        known, hashes, full = Known(), dict[int, bytes](), len(rows) == STEP
         for seq, prev_hash, hash_, *columns in rows:
             event, expected = self._read(chain, reached + 1, previous, columns)
             if seq != reached + 1 or prev_hash != previous or not compare_digest(expected, hash_):
                 raise _DamagedError
             if event.at >= before or len(known) >= _MOST_FACTS:
+                full = event.at < before
                 break
             known.learn(event)
             reached, previous = seq, hash_
             hashes[seq] = hash_
-        if not hashes or (len(hashes) < STEP and now_us() - cut_at < pause_us):
+        if not hashes or (not full and now_us() - cut_at < pause_us):
             return 0
         signed = await tx.all(statements.CHECKPOINTS_OF, chain_=chain, after_=min(hashes) - 1, until_=reached)
         if any(head != hashes[seq] for seq, head in signed):
