@@ -26,36 +26,6 @@ async def test_writes_that_wait_together_are_committed_together(database, tmp_pa
     assert commits[0] < 200 * 4096
 
 
-async def test_only_a_group_in_which_a_change_is_taken_back_runs_again(database):
-    runs = []
-
-    def unit(number, fails):
-        async def work(tx):
-            runs.append(number)
-            if fails == "before":
-                raise LookupError(number)
-            await tx.execute(ADD, id_=number, text_="x")
-            if fails == "after":
-                raise LookupError(number)
-            return number
-
-        return work
-
-    async def together(*units):
-        del runs[:]
-        return await asyncio.gather(*(database.write(one, US) for one in units), return_exceptions=True)
-
-    told = await together(*(unit(number, "before" if number % 4 == 0 else "") for number in range(32)))
-    assert [isinstance(one, LookupError) for one in told] == [number % 4 == 0 for number in range(32)]
-    assert sorted(runs) == list(range(32))
-    told = await together(*(unit(number, "after" if number == 50 else "") for number in range(40, 60)))
-    assert [isinstance(one, LookupError) for one in told] == [number == 50 for number in range(40, 60)]
-    assert runs.count(50) == 2
-    assert max(runs.count(number) for number in range(40, 60)) == 2
-    there = [number for number in range(32) if number % 4] + [number for number in range(40, 60) if number != 50]
-    assert await database.read(everything, US) == there
-
-
 async def test_a_unit_that_awaits_anything_else_is_refused(database):
     async def sleeping(tx):
         await tx.execute(ADD, id_=1, text_="x")

@@ -1,8 +1,7 @@
 """Writes to SQLite: one thread that commits what waits together, once for all of it.
 
-A unit of work that fails undoes itself alone. That takes a savepoint for each that changes something, and two
-statements more; so a group is tried without them first, and only where one fails that had changed something is all of
-it taken back and done again with them (docs/adr/0128). Nobody is answered before the commit.
+Each unit of work that changes something has a savepoint of its own, so that one that fails undoes itself alone. One
+that only reads, and leaves an event to the end of the transaction, needs none. Nobody is answered before the commit.
 """
 
 import asyncio
@@ -83,16 +82,14 @@ class _Unit(SQLiteTransaction):
     """The part of one unit of work in a group's transaction.
 
     Attributes:
-        guarded: whether it has a savepoint, once it has changed something.
-        changed: whether it has, or may have, changed something.
+        changed: whether it has, or may have, changed something, and so a savepoint.
         left: what it left to the end.
     """
 
-    __slots__ = ("changed", "guarded", "left")
+    __slots__ = ("changed", "left")
 
-    def __init__(self, connection: sqlite3.Connection, compile_: Compiler, *, guarded: bool) -> None:
+    def __init__(self, connection: sqlite3.Connection, compile_: Compiler) -> None:
         super().__init__(connection, compile_)
-        self.guarded = guarded
         self.changed = False
         self.left: list[Left] = []
 
@@ -121,31 +118,20 @@ class _Unit(SQLiteTransaction):
         self.left.append((ending, item))
 
     def undo(self) -> None:
-        """Take back what it changed, where the transaction still stands.
-
-        Raises:
-            _UnguardedError: if that is not possible alone.
-        """
-        if self.changed and not self.guarded:
-            raise _UnguardedError
+        """Take back what it changed, where the transaction still stands."""
         if self.changed and self._connection.in_transaction:
             self._connection.execute("ROLLBACK TO unit")
             self._connection.execute("RELEASE unit")
 
     def keep(self) -> None:
         """End its savepoint, where it has one."""
-        if self.changed and self.guarded:
+        if self.changed:
             self._connection.execute("RELEASE unit")
 
     def _before(self, statement: ClauseElement) -> None:
         if not self.changed and not isinstance(statement, SelectBase):
-            if self.guarded:
-                self._connection.execute("SAVEPOINT unit")
+            self._connection.execute("SAVEPOINT unit")
             self.changed = True
-
-
-class _UnguardedError(Exception):
-    """A unit of work failed, and what it had changed can't be taken back without the work of others."""
 
 
 class Job:
@@ -224,25 +210,17 @@ class Writer:
 
     def _write(self, connection: sqlite3.Connection, jobs: list[Job]) -> list[_Outcome]:
         """Run closures in one transaction, and return what became of each once it is committed."""
-        try:
-            return self._commit(connection, jobs, guarded=False)
-        except _UnguardedError:
-            return self._commit(connection, jobs, guarded=True)
-
-    def _commit(self, connection: sqlite3.Connection, jobs: list[Job], *, guarded: bool) -> list[_Outcome]:
         endings = Endings(0)
         try:
             connection.execute("BEGIN IMMEDIATE")
-            outcomes = [self._outcome(connection, job, endings, guarded=guarded) for job in jobs]
+            outcomes = [self._outcome(connection, job, endings) for job in jobs]
             if endings:
                 drive(endings.write(SQLiteTransaction(connection, self._compile)))
             connection.execute("COMMIT")
-        except Exception as problem:
+        except Exception as problem:  # noqa: BLE001 - handed to the callers who wait
             if connection.in_transaction:
                 connection.execute("ROLLBACK")
             endings.settle(committed=False)
-            if isinstance(problem, _UnguardedError):
-                raise
             failure = translate(problem) if isinstance(problem, sqlite3.Error) else problem
             return [(job, None, failure) for job in jobs]
         endings.settle(committed=True)
@@ -250,8 +228,8 @@ class Writer:
         self._writes += len(jobs)
         return outcomes
 
-    def _outcome(self, connection: sqlite3.Connection, job: Job, endings: Endings, *, guarded: bool) -> _Outcome:
-        unit = _Unit(connection, self._compile, guarded=guarded)
+    def _outcome(self, connection: sqlite3.Connection, job: Job, endings: Endings) -> _Outcome:
+        unit = _Unit(connection, self._compile)
         try:
             result = drive(job.work(unit))
             unit.keep()
