@@ -27,7 +27,8 @@ def run(machine, *options: str) -> subprocess.CompletedProcess[str]:
     command = [str(Path(sys.executable).with_name("schemathesis")), "--config-file", str(config), "run"]
     return subprocess.run(
         [*command, f"{machine.url}/openapi.json", "--checks", "all", "--no-color", "--phases",
-         "coverage,fuzzing,stateful", "--request-timeout", str(ANSWER_S), *options],
+         "coverage,fuzzing,stateful", "--request-timeout", str(ANSWER_S), "--max-response-time", str(ANSWER_S),
+         *options],
         env={**machine.environment, "PYTHONWARNINGS": "ignore"},
         cwd=machine.folder,
         capture_output=True,
