@@ -264,6 +264,7 @@ class Endpoint:
         path: in Starlette's notation, matched against the undecoded path so that `%2F` stays inside a name.
         access: the scope that the caller's token needs, or PUBLIC, or ANY.
         body, answer: msgspec types of request and success body; None where there is none.
+        streams: it answers with an event stream where the request asks for one.
         errors: the codes that this endpoint adds to those every endpoint can answer.
         send_error: writes an error in the surface's own format.
         error_with: a header, and what writes errors to requests that have it: two surfaces share the path.
@@ -283,6 +284,7 @@ class Endpoint:
     body: Any = None
     answer: Any = None
     content_type: str = "application/json"
+    streams: bool = False
     parameters: tuple[Parameter, ...] = ()
     errors: tuple[str, ...] = ()
     send_error: ErrorWriter = send_error

@@ -142,6 +142,8 @@ def _answer(endpoint: Endpoint, known: dict[int, Any]) -> dict[str, Any]:
     answer: dict[str, Any] = {"description": HTTPStatus(endpoint.status).phrase}
     if endpoint.answer is not None:
         answer["content"] = {endpoint.content_type: {"schema": known[id(endpoint.answer)]}}
+    if endpoint.streams:
+        answer.setdefault("content", {})["text/event-stream"] = {"schema": {"type": "string"}}
     return answer
 
 

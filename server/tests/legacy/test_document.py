@@ -27,3 +27,20 @@ async def test_it_says_which_status_a_known_caller_is_told(document):
             assert not answers.keys() & {"403", "404"}
         assert "200" in answers
         assert not answers.keys() & {"201", "204"}
+
+
+async def test_it_says_which_answers_may_be_streams(document):
+    streaming = {
+        path
+        for path, found in document["paths"].items()
+        for said in found.values()
+        if any("text/event-stream" in answer.get("content", {}) for answer in said["responses"].values())
+    }
+    chat = {"/api/v1/chat/completions", "/v1/chat/completions", "/v1/responses", "/v1/messages"}
+    assert chat <= streaming
+    assert streaming - chat <= {path for _, path in ROUTES}
+    for path in chat:
+        assert document["paths"][path]["post"]["responses"]["200"]["content"].keys() == {
+            "application/json",
+            "text/event-stream",
+        }

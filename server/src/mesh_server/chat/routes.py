@@ -178,9 +178,9 @@ class ChatRoutes:
             _call("/v1/messages", self.anthropic_chat, "Anthropic's messages, for every model",
                   (d.MessagesRequest, d.AnthropicMessage), anthropic, d.AnthropicErrorAnswer),
             _call("/v1/messages/count_tokens", self.count_tokens, "How many tokens a message has",
-                  (d.MessagesRequest, d.TokenCount), anthropic, d.AnthropicErrorAnswer),
+                  (d.MessagesRequest, d.TokenCount), anthropic, d.AnthropicErrorAnswer, streams=False),
             _call("/v1/embeddings", self.embeddings, "OpenAI's embeddings, where the provider makes them",
-                  (d.EmbeddingsRequest, d.Embeddings), openai, d.OpenAIErrorAnswer),
+                  (d.EmbeddingsRequest, d.Embeddings), openai, d.OpenAIErrorAnswer, streams=False),
             _list("/v1/models", self.models, "The models that you can use, in OpenAI's format or Anthropic's",
                   d.OpenAIModels, openai, either),
             _list("/v1/models/{model}", self.model, "One of them", d.OpenAIModel, openai, either),
@@ -201,6 +201,8 @@ def _call(
     shapes: tuple[type, type],
     error: ErrorWriter,
     error_answer: type | None = None,
+    *,
+    streams: bool = True,
 ) -> Endpoint:
     return Endpoint(
         method="POST",
@@ -210,6 +212,7 @@ def _call(
         access="chat",
         body=shapes[0],
         answer=shapes[1],
+        streams=streams,
         errors=_CALL_ERRORS,
         send_error=error,
         error_answer=error_answer,
