@@ -19,7 +19,7 @@ async def written(parts):
     return count, int(total or 0)
 
 
-@pytest.mark.parametrize("count", [0, 1, 99, 100, 101, 250])
+@pytest.mark.parametrize("count", [0, 1, 63, 64, 65, 127, 250])
 async def test_every_row_is_written(parts, count):
     async def work(tx):
         await tx.many(ADD, [{"changes_": number, "id_": number + 2} for number in range(count)])

@@ -4,11 +4,14 @@ import asyncio
 import sqlite3
 
 import pytest
+from sqlalchemy.dialects import sqlite
 
 from mesh_server.db.engine import Database
+from mesh_server.db.schema import Compiler
+from mesh_server.db.sqlite_writer import SQLiteTransaction
 from mesh_server.errors import StartupError
 
-from .conftest import ADD, ALL, US, add, everything
+from .conftest import _CREATE, ADD, ALL, US, add, everything
 
 
 @pytest.fixture
@@ -24,6 +27,24 @@ async def test_writes_that_wait_together_are_committed_together(database, tmp_pa
     commits.append((tmp_path / "mesh.db-wal").stat().st_size - before)
     # a page and its header for each commit at the least: 200 commits could not fit
     assert commits[0] < 200 * 4096
+
+
+async def test_few_statements_are_kept_prepared_for_whatever_number_of_rows():
+    made = set()
+
+    class Watched(sqlite3.Connection):
+        def execute(self, text, *parameters):
+            made.add(text)
+            return super().execute(text, *parameters)
+
+    connection = sqlite3.connect(":memory:", factory=Watched)
+    connection.execute(_CREATE)
+    tx = SQLiteTransaction(connection, Compiler(sqlite.dialect(paramstyle="named")))
+    for count in range(1, 130):
+        await tx.many(ADD, [{"id_": 1000 * count + number, "text_": "x"} for number in range(count)])
+    assert len(await tx.all(ALL)) == sum(range(1, 130))
+    assert len(made) < 12
+    connection.close()
 
 
 async def test_a_unit_that_awaits_anything_else_is_refused(database):
