@@ -33,6 +33,15 @@ _WITH_TOKEN = (
 )
 
 
+#: Before OpenAPI 3.2, which has `itemSchema`, the schema of an event stream is that of one event.
+_STREAM_EVENT = {
+    "description": "One server-sent event: each surface's documentation says what is in its data.",
+    "type": "object",
+    "properties": {"event": {"type": "string"}, "data": {"type": "string"}},
+    "required": ["data"],
+}
+
+
 class ErrorContent(msgspec.Struct):
     """What went wrong."""
 
@@ -143,7 +152,7 @@ def _answer(endpoint: Endpoint, known: dict[int, Any]) -> dict[str, Any]:
     if endpoint.answer is not None:
         answer["content"] = {endpoint.content_type: {"schema": known[id(endpoint.answer)]}}
     if endpoint.streams:
-        answer.setdefault("content", {})["text/event-stream"] = {"schema": {"type": "string"}}
+        answer.setdefault("content", {})["text/event-stream"] = {"schema": _STREAM_EVENT}
     return answer
 
 

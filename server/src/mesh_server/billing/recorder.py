@@ -27,7 +27,7 @@ from mesh_server.errors import DatabaseUnavailable, MeshError
 #: Seconds that an event waits for others where no call waits for it.
 LINGER_S = 0.1
 #: Events of one transaction.
-BATCH = 500
+BATCH = 512
 #: Settled calls that wait to be written before new ones have to wait, and the seconds that they do.
 QUEUE_LIMIT, ROOM_S = 10_000, 5.0
 #: Seconds that a call waits for its settlement to be written.

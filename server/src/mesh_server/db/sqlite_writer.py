@@ -31,7 +31,7 @@ GROUP_LIMIT = 256
 _INSERT = re.compile(r"(?P<into>INSERT INTO \w+ \([^)]*\) VALUES )\((?P<names>:\w+(?:, :\w+)*)\)")
 #: The rows that such a statement may have: few sizes, since a connection keeps what it prepared, and one statement for
 #: each number of rows up to 100 took 17 MB.
-_ROWS = (64, 32, 16, 8, 4, 2, 1)
+_ROWS = (256, 64, 32, 16, 8, 4, 2, 1)
 
 FULL = {sqlite3.SQLITE_FULL, sqlite3.SQLITE_READONLY, sqlite3.SQLITE_IOERR}
 
