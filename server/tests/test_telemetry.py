@@ -2,7 +2,10 @@
 
 import asyncio
 import json
+import logging
 import re
+import subprocess
+import sys
 
 import pytest
 import structlog
@@ -21,9 +24,14 @@ MOMENT = re.compile(r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d\.\d{6}Z")
 
 
 @pytest.fixture(autouse=True)
-def quiet_afterwards():
+def afterwards_as_before(monkeypatch):
+    for name in ("_lines", "_threshold"):
+        monkeypatch.setattr(telemetry, name, getattr(telemetry, name))
+    root = logging.getLogger()
+    handlers, level = list(root.handlers), root.level
     yield
-    telemetry.configure("info", "console")
+    root.handlers[:] = handlers
+    root.setLevel(level)
     structlog.reset_defaults()
 
 
@@ -76,3 +84,8 @@ async def test_below_its_level_nothing_is_written(mesh, capsys):
     assert (await mesh.call("GET", "/healthz")).status == 200
     await asyncio.sleep(0)
     assert capsys.readouterr().err == ""
+
+
+def test_no_part_of_the_server_loads_what_draws_on_a_terminal():
+    code = "import sys, mesh_server.app, mesh_server.cli.serve; assert 'rich' not in sys.modules; import rich.console"
+    subprocess.run([sys.executable, "-c", code], check=True)

@@ -9,7 +9,6 @@ from dataclasses import dataclass
 from typing import Self
 
 import msgspec
-import structlog
 
 from mesh_server import openapi
 from mesh_server.accounts import login_routes
@@ -47,6 +46,7 @@ from mesh_server.proofs.legacy_service import LegacyProofs
 from mesh_server.proofs.roots import Roots
 from mesh_server.proofs.service import Proofs
 from mesh_server.settings import Settings
+from mesh_server.telemetry import logger
 from mesh_server.tracing.spans import Tracing
 from mesh_server.vault import routes as vault_routes
 from mesh_server.vault.answers import StoredAnswers
@@ -63,7 +63,7 @@ WATCH_S = 1.0
 #: Objects after which Python looks for cycles, of which a request makes none: by default each sixth request would pay.
 GC_THRESHOLDS = (10_000, 20, 50)
 
-_log = structlog.get_logger("mesh.app")
+_log = logger("mesh.app")
 
 
 class Background:

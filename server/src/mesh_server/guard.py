@@ -7,7 +7,6 @@ import time
 from collections.abc import Sequence
 from urllib.parse import unquote
 
-import structlog
 from starlette.convertors import StringConvertor
 from starlette.routing import compile_path
 
@@ -43,7 +42,7 @@ from mesh_server.tracing.spans import Tracing
 #: Names the account that a service acts for (docs/adr/0050).
 ACT_AS = b"mesh-act-as"
 
-_log = structlog.get_logger("mesh.request")
+_log = telemetry.logger("mesh.request")
 
 
 class _Path:

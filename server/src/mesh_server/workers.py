@@ -12,8 +12,6 @@ import time
 from collections.abc import Callable
 from types import FrameType
 
-import structlog
-
 from mesh_server import telemetry
 from mesh_server.errors import StartupError
 
@@ -24,7 +22,7 @@ MOST_DELAY_S = 30.0
 TICK_S = 0.1
 
 _INTERRUPTED = 130
-_log = structlog.get_logger("mesh.workers")
+_log = telemetry.logger("mesh.workers")
 
 #: Serves until it is told to stop; gets what tells that it serves now, the descriptor that ends with the parent, and
 #: which of the workers it is: one that takes a dead one's place has its number.

@@ -8,8 +8,6 @@ revoked (docs/adr/0126). Nothing that does not hold is removed: a cut must not d
 from collections.abc import Awaitable, Callable, Sequence
 from secrets import compare_digest
 
-import structlog
-
 from mesh_server.audit import chain as links
 from mesh_server.audit import statements
 from mesh_server.audit.chain import WRONG_TYPES, Checkpoint, Cut, KeyedHash
@@ -19,6 +17,7 @@ from mesh_server.db.engine import Database
 from mesh_server.db.schema import Row, Transaction
 from mesh_server.db.scope import ServerWork
 from mesh_server.ids import now_us
+from mesh_server.telemetry import logger
 
 #: `Audit.record`.
 Record = Callable[..., Awaitable[None]]
@@ -31,7 +30,7 @@ _MOST_FACTS = 2_000
 PAUSE_US = 86_400_000_000
 
 _SERVER = Operator(actor_id="server")
-_log = structlog.get_logger("mesh.audit")
+_log = logger("mesh.audit")
 
 
 class _DamagedError(Exception):

@@ -10,7 +10,6 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 
 import msgspec
-import structlog
 
 from mesh_server.audit import chain as links
 from mesh_server.audit import statements
@@ -24,13 +23,14 @@ from mesh_server.db.schema import Row, Transaction
 from mesh_server.db.scope import ServerWork, Tenant
 from mesh_server.errors import MeshError, StartupError
 from mesh_server.ids import now_us, uuid7
+from mesh_server.telemetry import logger
 
 #: Seconds between two checkpoints, where there was anything to audit.
 CHECKPOINT_S = 30.0
 MAX_PAGE = 200
 
 _encoder = msgspec.json.Encoder(order="deterministic")
-_log = structlog.get_logger("mesh.audit")
+_log = logger("mesh.audit")
 
 
 @dataclass(frozen=True, slots=True)

@@ -1,18 +1,17 @@
 """Whether a process lives: a row that it renews, and that others end when it does not."""
 
-import structlog
-
 from mesh_server.billing import statements as sql
 from mesh_server.db.engine import Database
 from mesh_server.db.schema import Transaction
 from mesh_server.db.scope import ServerWork
 from mesh_server.errors import DatabaseUnavailable
 from mesh_server.ids import now_us, uuid7
+from mesh_server.telemetry import logger
 
 #: Seconds between two renewals, and without one after which a process counts as dead.
 RENEW_S, DEAD_S = 2.0, 10.0
 
-_log = structlog.get_logger("mesh.billing")
+_log = logger("mesh.billing")
 
 
 class Lease:

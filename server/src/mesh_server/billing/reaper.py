@@ -2,8 +2,6 @@
 
 from uuid import NAMESPACE_OID, uuid5
 
-import structlog
-
 from mesh_server.billing import statements as sql
 from mesh_server.billing.models import UsageEvent, usage_events
 from mesh_server.billing.periods import bounds
@@ -11,8 +9,9 @@ from mesh_server.db.engine import Database
 from mesh_server.db.schema import Row, Transaction
 from mesh_server.db.scope import ServerWork
 from mesh_server.ids import now_us
+from mesh_server.telemetry import logger
 
-_log = structlog.get_logger("mesh.billing")
+_log = logger("mesh.billing")
 
 
 def lost_id(budget_id: str, starts_at: int, holder: str) -> str:

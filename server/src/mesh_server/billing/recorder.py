@@ -12,8 +12,6 @@ from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
 from operator import attrgetter
 
-import structlog
-
 from mesh_server.billing import statements as sql
 from mesh_server.billing.lease import Lease
 from mesh_server.billing.models import UsageEvent, usage_events
@@ -23,6 +21,7 @@ from mesh_server.db.engine import Database
 from mesh_server.db.schema import Transaction
 from mesh_server.db.scope import ServerWork
 from mesh_server.errors import DatabaseUnavailable, MeshError
+from mesh_server.telemetry import logger
 
 #: Seconds that an event waits for others where no call waits for it.
 LINGER_S = 0.1
@@ -40,7 +39,7 @@ Also = Callable[[Transaction], Awaitable[None]]
 
 _PARAMETERS = tuple(f"{column.name}_" for column in usage_events.c)
 _values = attrgetter(*(column.name for column in usage_events.c))
-_log = structlog.get_logger("mesh.billing")
+_log = logger("mesh.billing")
 
 
 @dataclass(slots=True)

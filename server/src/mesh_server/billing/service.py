@@ -4,8 +4,6 @@ import asyncio
 import contextlib
 from collections.abc import Callable, Sequence
 
-import structlog
-
 from mesh_server import telemetry
 from mesh_server.accounts.models import Principal
 from mesh_server.billing import reaper, retention
@@ -24,7 +22,7 @@ from mesh_server.errors import MeshError, OutcomeUnknown, PriceUnknown
 _MOST_WARM = 10_000
 
 __all__ = ["Also", "Billing", "Meter"]
-_log = structlog.get_logger("mesh.billing")
+_log = telemetry.logger("mesh.billing")
 
 
 class Meter:

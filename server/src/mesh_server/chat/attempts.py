@@ -13,8 +13,6 @@ from dataclasses import dataclass
 from types import TracebackType
 from typing import TypeVar
 
-import structlog
-
 from mesh_server.chat.routing import Route
 from mesh_server.errors import (
     LocalModelFailed,
@@ -30,8 +28,9 @@ from mesh_server.errors import (
     ProviderTimeout,
     ProviderUnavailable,
 )
+from mesh_server.telemetry import logger
 
-_log = structlog.get_logger("mesh.chat")
+_log = logger("mesh.chat")
 
 #: Names of targets that are remembered at the same time.
 _MOST_NAMES = 1024

@@ -10,13 +10,13 @@ import contextlib
 import time
 from collections.abc import Awaitable, Callable
 
-import structlog
 from sqlalchemy import bindparam, select, update
 
 from mesh_server.db.engine import Database
 from mesh_server.db.schema import Transaction, change_counter
 from mesh_server.db.scope import ServerWork
 from mesh_server.errors import MeshError
+from mesh_server.telemetry import logger
 
 INTERVAL_S = 1.0
 
@@ -25,7 +25,7 @@ _BUMP = (
 )
 _READ = select(change_counter.c.changes)
 
-_log = structlog.get_logger("mesh.changes")
+_log = logger("mesh.changes")
 
 
 async def bump(tx: Transaction) -> None:

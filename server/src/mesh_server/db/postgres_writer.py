@@ -14,8 +14,6 @@ from collections.abc import Callable
 from contextlib import AbstractAsyncContextManager
 from typing import Any, Protocol
 
-import structlog
-
 from mesh_server.db.endings import Endings
 from mesh_server.db.engine import Load
 from mesh_server.db.postgres_errors import DRIVER_ERRORS, CommitLost, Kind, Outcome, kind, translate
@@ -25,6 +23,7 @@ from mesh_server.db.schema import Compiler, Transaction
 from mesh_server.db.scope import ServerWork, setting
 from mesh_server.errors import DatabaseUnavailable, MeshError, OutcomeUnknown
 from mesh_server.ids import now_us
+from mesh_server.telemetry import logger
 
 #: Closures waiting before callers are told to come back.
 QUEUE_LIMIT = 10_000
@@ -48,7 +47,7 @@ _CLAIM = "INSERT INTO commit_markers (id, made_at, abandoned) VALUES ($1, $2, tr
 _IS_ABANDONED = "SELECT abandoned FROM commit_markers WHERE id = $1"
 _SWEEP = "DELETE FROM commit_markers WHERE made_at < $1"
 
-_log = structlog.get_logger("mesh.database")
+_log = logger("mesh.database")
 
 Connect = Callable[[], AbstractAsyncContextManager[Any]]
 

@@ -7,7 +7,6 @@ import time
 from collections.abc import Callable
 
 import msgspec
-import structlog
 
 from mesh_server import telemetry
 from mesh_server.metrics import process
@@ -23,7 +22,7 @@ FRESH_S = 10.0
 
 Gauges = dict[str, dict[tuple[str, ...], float]]
 
-_log = structlog.get_logger("mesh.metrics")
+_log = telemetry.logger("mesh.metrics")
 
 
 class Left(msgspec.Struct):

@@ -4,10 +4,9 @@ What they proved could be forged by anybody who had asked for the commitment, so
 operator sets `legacy_zkp` (legacy_routes.py).
 """
 
-import structlog
-
 from mesh_server.asgi import PUBLIC, Endpoint, Request, Send
 from mesh_server.errors import ProtocolUpgradeRequired
+from mesh_server.telemetry import logger
 
 _ENDPOINTS = (
     ("POST", "/api/v1/storeKeyZKP"),
@@ -21,7 +20,7 @@ _ENDPOINTS = (
 )
 
 
-_log = structlog.get_logger("mesh.proofs")
+_log = logger("mesh.proofs")
 
 
 def warn() -> None:

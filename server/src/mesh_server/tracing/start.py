@@ -3,13 +3,12 @@
 import logging
 from collections.abc import Mapping
 
-import structlog
-
 from mesh_server import __version__
 from mesh_server.errors import StartupError
+from mesh_server.telemetry import logger
 from mesh_server.tracing.spans import Tracing
 
-_log = structlog.get_logger("mesh.tracing")
+_log = logger("mesh.tracing")
 
 
 def open_tracing(environment: Mapping[str, str]) -> Tracing | None:

@@ -13,7 +13,6 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Self
 
-import structlog
 from sqlalchemy import bindparam, insert, select
 
 from mesh_server.db.engine import Database
@@ -21,6 +20,7 @@ from mesh_server.db.schema import Transaction
 from mesh_server.db.scope import ServerWork, Tenant
 from mesh_server.errors import StartupError, VaultDamaged
 from mesh_server.ids import now_us
+from mesh_server.telemetry import logger
 from mesh_server.vault import crypto
 from mesh_server.vault.master import MasterKeySource
 from mesh_server.vault.models import keks, passphrase_parameters, tenant_keys
@@ -32,7 +32,7 @@ _MOST_WARM = 10_000
 
 _CANARY = b"This is the right master key."
 
-_log = structlog.get_logger("mesh.master-key")
+_log = logger("mesh.master-key")
 
 _KEKS = select(keks.c.id, keks.c.canary, keks.c.created_at)
 _STRETCHING = select(

@@ -10,13 +10,13 @@ from dataclasses import dataclass
 from typing import Any, Literal
 from urllib.parse import urlsplit
 
-import structlog
 from joserfc.errors import JoseError
 from joserfc.jwk import ECKey, RSAKey
 
 from mesh_server.accounts.oidc.fetch import Fetcher
 from mesh_server.accounts.oidc.models import Issuer
 from mesh_server.errors import IssuerUnavailable
+from mesh_server.telemetry import logger
 
 #: Seconds for which fetched keys are good.
 KEYS_LIVE_S = 600.0
@@ -32,7 +32,7 @@ _LEAST_RSA_BITS = 2048
 Algorithm = Literal["RS256", "ES256"]
 VerifyKey = RSAKey | ECKey
 
-_log = structlog.get_logger("mesh.oidc")
+_log = logger("mesh.oidc")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

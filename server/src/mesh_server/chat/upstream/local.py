@@ -13,11 +13,11 @@ from contextlib import asynccontextmanager
 from pathlib import Path
 
 import msgspec
-import structlog
 
 from mesh_server.chat.catalog.local_models import catalog
 from mesh_server.chat.models import LocalSettings
 from mesh_server.errors import LocalModelFailed, MeshError, ModelNotInstalled
+from mesh_server.telemetry import logger
 
 #: Seconds that loading the weights may take.
 START_S = 120.0
@@ -35,7 +35,7 @@ _MOST_THREADS = 8
 #: All that the model's process inherits: no key and no token of the server's.
 _INHERITED = ("PATH", "HOME", "LANG", "LC_ALL", "TMPDIR", "TEMP", "TMP", "SYSTEMROOT", "LD_LIBRARY_PATH")
 
-_log = structlog.get_logger("mesh.local_model")
+_log = logger("mesh.local_model")
 
 
 class _Ready(msgspec.Struct):
