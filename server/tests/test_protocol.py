@@ -69,6 +69,7 @@ async def app(monkeypatch):
     made.port = sockets[0].getsockname()[1]
     serving = asyncio.ensure_future(serve(made, sockets, trusted_proxies=(), tls=None, on_started=started.set))
     await started.wait()
+    made.server = servers[0]
     yield made
     servers[0].should_exit = True
     await serving

@@ -18,6 +18,7 @@ from mesh_protocol.wire import MAX_BODY_BYTES, MAX_HEADER_BYTES
 from mesh_server.asgi import Hangup, Message, error_body
 from mesh_server.errors import BodyTooLarge, HeadersTooLarge, InvalidHTTP, MeshError
 from mesh_server.ids import request_id
+from mesh_server.outbox import Outbox, outbox_of
 
 #: Largest request in bytes with its framing: a body of many small chunks is mostly framing.
 MAX_REQUEST_BYTES = 2 * MAX_BODY_BYTES + MAX_HEADER_BYTES
@@ -34,6 +35,7 @@ _ASGI = {"version": "3.0", "spec_version": "2.3"}
 class Cycle(RequestResponseCycle):
     """One request and its answer, which it writes in as few pieces as it comes in."""
 
+    outbox: Outbox
     _head = b""  # of the answer, while it waits for the first piece
     _given = False  # the request's body, whole
 
@@ -95,13 +97,21 @@ class Cycle(RequestResponseCycle):
             if self.expected_content_length < 0:
                 raise RuntimeError("the answer is longer than its content-length")
         if self._head or body:
-            self.transport.write(self._head + body)
+            if more or self._lacking or not self.keep_alive:
+                self.transport.write(self._head + body)
+            else:  # whole, and the connection is not closed behind it
+                self.outbox.put(self.transport, self._head + body)
             self._head = b""
         if not more:
             self._end()
 
+    @property
+    def _lacking(self) -> bool:
+        """Whether there must be more than what was sent so far."""
+        return not self.chunked_encoding and self.expected_content_length > 0
+
     def _end(self) -> None:
-        if not self.chunked_encoding and self.expected_content_length:
+        if self._lacking:
             raise RuntimeError("the answer is shorter than its content-length")
         self.response_complete = True
         self.message_event.set()
@@ -123,12 +133,22 @@ class Protocol(HttpToolsProtocol):
         self._idle_timer: asyncio.TimerHandle | None = None
         self._idle_since = 0.0
         self._hangups: list[Hangup] = []
+        self._outbox = outbox_of(self.loop)
 
     def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
         """Start the clock for the first request's headers."""
         super().connection_made(transport)
         transport.set_write_buffer_limits(high=WAITING_BYTES)
         self._start_head_timer()
+
+    def eof_received(self) -> None:
+        """Let the transport close itself, once what was answered is written."""
+        self._outbox.flush()
+
+    def shutdown(self) -> None:
+        """Close the connection, or let it be closed behind the answer that is being made."""
+        self._outbox.flush()
+        super().shutdown()
 
     def connection_lost(self, exc: Exception | None) -> None:
         """Stop the clocks, and tell whoever works on a request of this connection."""
@@ -225,6 +245,7 @@ class Protocol(HttpToolsProtocol):
             version != "1.0" and parser.should_keep_alive(),
             self.on_response_complete,
         )
+        cycle.outbox = self._outbox
         return cycle
 
     def on_body(self, body: bytes) -> None:
@@ -282,6 +303,7 @@ class Protocol(HttpToolsProtocol):
     def _refuse(self, error: MeshError) -> None:
         """Answer without the application, which never saw this request, and close."""
         self._refused = True
+        self._outbox.flush()
         if self.transport.is_closing():
             return
         cycle: RequestResponseCycle | None = self.cycle

@@ -16,6 +16,7 @@ from typing import Any, cast
 import httptools
 
 from mesh_server.chat.upstream.failures import Broken, Stalled, Unreachable, UpstreamFailure
+from mesh_server.outbox import outbox_of
 
 #: Largest head of an answer in bytes, and the most header fields.
 MAX_HEAD_BYTES = 64 * 1024
@@ -70,6 +71,7 @@ class Connection(asyncio.BufferedProtocol):
 
     def __init__(self, loop: asyncio.AbstractEventLoop, room: bytearray) -> None:
         self._loop = loop
+        self._outbox = outbox_of(loop)
         self._room = memoryview(room)
         self._idle_s = 0.0
         self._transport: asyncio.Transport | None = None
@@ -131,7 +133,7 @@ class Connection(asyncio.BufferedProtocol):
         if len(body) > _JOINED_BYTES:
             transport.writelines((head, body))
         else:
-            transport.write(head + body)
+            self._outbox.put(transport, head + body)
         while not self._head_done:
             if self._failure is not None:
                 raise self._failure
