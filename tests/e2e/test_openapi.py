@@ -1,6 +1,7 @@
 """Requests made from the OpenAPI document by schemathesis: none ends in a 5xx, every answer is as the document says.
 
-A quick, repeatable run by default. MESH_TEST_FUZZ_S=600 looks for ten minutes, each time for something else.
+A quick, repeatable run by default, and one of two minutes in CI. MESH_TEST_FUZZ_S=600 looks for ten minutes, each time
+for something else.
 """
 
 import os
@@ -41,6 +42,8 @@ def effort() -> list[str]:
     seconds = os.environ.get("MESH_TEST_FUZZ_S")
     if seconds:
         return ["--max-time", seconds, "--max-examples", "100000"]
+    if os.environ.get("CI"):
+        return ["--max-time", "120", "--max-examples", "100000", "--generation-deterministic"]
     return ["--max-examples", "20", "--generation-deterministic"]
 
 
