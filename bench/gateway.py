@@ -36,6 +36,8 @@ BIN = Path(sys.executable).parent
 SECONDS = int(os.environ.get("MESH_BENCH_SECONDS", "5"))
 UPSTREAM, PACED, NGINX, MESH, UNRECORDED = free_ports(5)
 PIECES, PACED_PIECES, INTERVAL_MS = 1000, 400, 10
+#: Streams that are given up after their first piece, and how many are open at the same time.
+GIVEN_UP, AT_ONCE = 10_000, 64
 ASK = {"model": "bench-1", "messages": [{"role": "user", "content": "What is the capital of France? In one sentence."}]}
 
 NGINX_CONF = """
@@ -95,18 +97,8 @@ def wrk(url: str, headers: dict[str, str], body: dict, connections: int, folder:
     lines = ['wrk.method = "POST"', *(f'wrk.headers["{name}"] = "{value}"' for name, value in headers.items())]
     script.write_text("\n".join([*lines, f"wrk.body = {json.dumps(json.dumps(body))}"]))
     script.chmod(0o600)
-    command = [
-        "wrk",
-        "-t1",
-        f"-c{connections}",
-        f"-d{seconds}s",
-        "--timeout",
-        "30s",
-        "--latency",
-        "-s",
-        str(script),
-        url,
-    ]
+    limits = ["-t1", f"-c{connections}", f"-d{seconds}s", "--timeout", "30s"]
+    command = ["wrk", *limits, "--latency", "-s", str(script), url]
     done = subprocess.run(pinned(1, command), capture_output=True, text=True, check=True).stdout
     unit = {"us": 1.0, "ms": 1e3, "s": 1e6}
 
@@ -256,6 +248,43 @@ def gaps(url: str, headers: dict[str, str], model: str) -> dict:
     return json.loads(done.stdout)
 
 
+@dataclass
+class Left:
+    """What is left of streams that were given up.
+
+    Attributes:
+        mb: that the server takes beyond what it took before.
+        descriptors: likewise; what it keeps for a moment to ask again is not counted.
+        recorded: how many of them it recorded as given up.
+    """
+
+    mb: float
+    descriptors: int
+    recorded: int
+
+
+def leaving(url: str, headers: dict[str, str], mesh: psutil.Process) -> Left:
+    """Give many streams up, and return what is left of them."""
+
+    def recorded() -> int:
+        with urllib.request.urlopen(f"http://127.0.0.1:{MESH}/metrics", timeout=30) as answer:
+            lines = answer.read().decode().splitlines()
+        counts = [line for line in lines if line.startswith("mesh_calls_total") and 'outcome="cancelled"' in line]
+        return int(sum(float(line.rsplit(" ", 1)[1]) for line in counts))
+
+    memory, descriptors, before = mesh.memory_info().rss, mesh.num_fds(), recorded()
+    command = pinned(1, [sys.executable, HERE / "gateway_parts/leaver.py", url, "paced-1", GIVEN_UP, AT_ONCE])
+    done = subprocess.run(command, input=json.dumps(headers), capture_output=True, text=True, check=True)
+    time.sleep(5)  # connections to providers are kept for a few seconds, and counts are shared once a second
+    more = mesh.memory_info().rss - memory
+    found = Left(more / 1e6, mesh.num_fds() - descriptors, recorded() - before)
+    print(
+        f"{GIVEN_UP:,} streams given up after their first piece, {AT_ONCE} at a time, in {float(done.stdout):.0f} s: "
+        f"{found.recorded:,} recorded as such, {found.mb:+.1f} MB, {found.descriptors:+d} open descriptors"
+    )
+    return found
+
+
 def measure(folder: Path, token: str, mesh: psutil.Process, share: float, paid: Load) -> bool:
     """Print every figure and return whether the bars hold.
 
@@ -294,6 +323,7 @@ def measure(folder: Path, token: str, mesh: psutil.Process, share: float, paid: 
         f"p99 gap {paced[0]['p99_ms']:.1f} ms (nginx {paced[1]['share']:.1%}, {paced[1]['p99_ms']:.1f} ms); "
         f"first piece after {paced[0]['first_ms']:.2f} ms (nginx {paced[1]['first_ms']:.2f})"
     )
+    left = leaving(ours, auth, mesh)
     print(f"resident: {before / 1e6:.0f} MB after warming up, {after / 1e6:.0f} MB after {served:,} requests")
     bars = {
         "≥ 15,000 req/s at 32 connections": at[32][0].rate >= 15_000,
@@ -305,6 +335,7 @@ def measure(folder: Path, token: str, mesh: psutil.Process, share: float, paid: 
         "first piece within 0.3 ms of nginx": paced[0]["first_ms"] - paced[1]["first_ms"] <= 0.3,
         "≤ 90 MB resident after the load": after <= 90e6,
         "memory flat (≤ 5 MB more)": after - before <= 5e6,
+        "nothing left of streams given up": left.mb <= 5 and left.descriptors <= 0 and left.recorded == GIVEN_UP,
         "recording usage costs at most 10 %": share >= 0.9,
         "≥ 5,000 req/s under a hard limit at 128 connections": paid.rate >= 5_000,
         "no failed request": all(load.bad == 0 for load in [*(pair[0] for pair in at.values()), chunks[0], paid]),
