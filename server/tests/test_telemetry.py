@@ -13,12 +13,12 @@ import structlog
 from mesh_server import telemetry
 
 FIELDS = {
-    "method": "GET",
-    "route": "/api/v1/keys/{name}",
-    "status": 200,
     "code": None,
+    "method": "GET",
     "ms": 0.3,
     "request_id": "req_x",
+    "route": "/api/v1/keys/{name}",
+    "status": 200,
 }
 MOMENT = re.compile(r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d\.\d{6}Z")
 

@@ -269,10 +269,10 @@ def _log_line(request: Request, route: str | None, answer: Answer, failure: Mesh
         return
     telemetry.request_line(
         level,
-        method=request.scope["method"],
-        route=route,
-        status=answer.status or None,
         code=failure.code if failure else None,
+        method=request.scope["method"],
         ms=round(seconds * 1000, 1),
         request_id=request.request_id,
+        route=route,
+        status=answer.status or None,
     )

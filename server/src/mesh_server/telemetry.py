@@ -99,8 +99,8 @@ def _json_line(level: str, fields: dict[str, Any]) -> str:
 
 def _console_line(level: str, fields: dict[str, Any]) -> str:
     """Return the line as structlog's renderer writes it where there are no colours."""
-    moment = datetime.now(UTC).isoformat().replace("+00:00", "Z")
-    return f"{moment} [{level:<9}] request {' '.join(f'{name}={fields[name]}' for name in sorted(fields))}\n"
+    moment = datetime.now(UTC).isoformat()[:-6]
+    return f"{moment}Z [{level:<9}] request {' '.join([f'{name}={value}' for name, value in fields.items()])}\n"
 
 
 _encoder = msgspec.json.Encoder()
@@ -112,7 +112,7 @@ def request_line(level: str, **fields: Any) -> None:
 
     Args:
         level: one of `LEVELS`.
-        fields: JSON values of this server's own making; never a part of a path or a body.
+        fields: JSON values of this server's own making, in the order of their names; never a part of a path or a body.
     """
     if _lines is not None:
         _lines.add(level, fields)

@@ -5,6 +5,7 @@ row of the head agrees: that row moves first, and only from where it is believed
 """
 
 from collections.abc import Sequence
+from operator import attrgetter
 
 from mesh_server.audit import chain as links
 from mesh_server.audit import statements
@@ -18,7 +19,8 @@ Told = tuple[Event, bytes]
 #: Number and hash of a chain's last event.
 _Head = tuple[int, bytes]
 
-_COLUMNS = tuple((name, f"{name}_") for name in Event.__slots__)
+_PARAMETERS = tuple(f"{name}_" for name in Event.__struct_fields__)
+_values = attrgetter(*Event.__struct_fields__)
 
 
 class Appender:
@@ -71,7 +73,7 @@ class _Chain:
         for event, content in items:
             seq += 1
             hash_ = links.link(self._hash, previous, self.name, seq, content)
-            row = {name_: getattr(event, name) for name, name_ in _COLUMNS}
+            row: dict[str, object] = dict(zip(_PARAMETERS, _values(event), strict=True))
             row.update(chain_=self.name, seq_=seq, prev_hash_=previous, hash_=hash_)
             rows.append(row)
             previous = hash_

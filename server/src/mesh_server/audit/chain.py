@@ -28,7 +28,7 @@ NO_MAC = bytes(32)
 _SHORT = 256
 _HEADS = tuple(tuple(bytes((kind,)) + le(size, 4) for size in range(_SHORT)) for kind in range(4))
 
-_of_event = attrgetter(*Event.__slots__)
+_of_event = attrgetter(*Event.__struct_fields__)
 
 
 @dataclass(frozen=True, slots=True)

@@ -4,6 +4,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any, Protocol
 
+import msgspec
 from sqlalchemy import BigInteger, Column, LargeBinary, String, Table, Text
 
 from mesh_server.db.schema import metadata
@@ -111,8 +112,7 @@ class Operator:
     request_id: str = ""
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Event:
+class Event(msgspec.Struct, frozen=True, kw_only=True):
     """One row of the trail without its place in a chain.
 
     Attributes:
@@ -141,4 +141,4 @@ class Event:
 
 def event_of(row: Sequence[Any]) -> Event:
     """Return an event from the columns `statements.EVENT`."""
-    return Event(**dict(zip(Event.__slots__, row, strict=True)))
+    return Event(**dict(zip(Event.__struct_fields__, row, strict=True)))
