@@ -5,6 +5,7 @@ import asyncio
 import pytest
 
 from mesh_server import outbox as outbox_module
+from mesh_server import protocol as protocol_module
 from mesh_server.outbox import Outbox, outbox_of
 
 from .test_protocol import app, talk  # noqa: F401 - a fixture
@@ -113,6 +114,13 @@ async def test_who_has_said_all_still_gets_the_answer(app):  # noqa: F811
     async with asyncio.timeout(5):
         assert b'"/one"' in await reader.read()
     writer.close()
+
+
+@pytest.mark.usefixtures("held")
+async def test_a_head_that_takes_too_long_does_not_take_the_answer_before_it_along(app, monkeypatch):  # noqa: F811
+    monkeypatch.setattr(protocol_module, "HEADER_TIMEOUT_S", 0.2)
+    answer = await talk(app, b"GET /one HTTP/1.1\r\nhost: x\r\n\r\n", b"GET /two HTTP/1.1\r\n", close=False)
+    assert b'"/one"' in answer
 
 
 @pytest.mark.usefixtures("held")

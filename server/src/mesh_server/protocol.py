@@ -293,7 +293,12 @@ class Protocol(HttpToolsProtocol):
             self.transport.close()
 
     def _start_head_timer(self) -> None:
-        self._head_timer = self.loop.call_later(HEADER_TIMEOUT_S, self.transport.close)
+        self._head_timer = self.loop.call_later(HEADER_TIMEOUT_S, self._give_up)
+
+    def _give_up(self) -> None:
+        """Close the connection of a head that does not come to its end, behind the answer to the request before it."""
+        self._outbox.flush()
+        self.transport.close()
 
     def _stop_head_timer(self) -> None:
         if self._head_timer is not None:
