@@ -6,6 +6,8 @@ import pytest
 
 from mesh_server import outbox as outbox_module
 from mesh_server import protocol as protocol_module
+from mesh_server.chat.upstream.direct import Direct
+from mesh_server.chat.upstream.failures import Broken
 from mesh_server.outbox import Outbox, outbox_of
 
 from .test_protocol import app, talk  # noqa: F401 - a fixture
@@ -132,3 +134,23 @@ async def test_a_server_that_stops_sends_what_it_has_answered(app):  # noqa: F81
     async with asyncio.timeout(5):
         assert b'"/one"' in await reader.read()
     writer.close()
+
+
+@pytest.mark.usefixtures("held")
+async def test_a_request_whose_connection_ends_before_it_left_is_never_sent():
+    received = []
+
+    async def hang_up(reader, writer):
+        await asyncio.sleep(0.05)
+        writer.close()
+        received.append(await reader.read())
+
+    async with await asyncio.start_server(hang_up, "127.0.0.1", 0) as server:
+        direct = Direct()
+        url = f"http://127.0.0.1:{server.sockets[0].getsockname()[1]}/v1"
+        with pytest.raises(Broken):
+            await direct.request("POST", url, headers={"authorization": "Bearer x"}, body=b"{}", idle_s=5.0)
+        outbox_of(asyncio.get_running_loop()).flush()
+        await asyncio.sleep(0.05)
+        await direct.close()
+    assert b"".join(received) == b""

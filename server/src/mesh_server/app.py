@@ -210,7 +210,7 @@ class Services:
             background.changes.on_change(vault.forget)
             background.changes.on_sign(audit.elsewhere, moved=vault.forget, still=vault.confirm)
             background.changes.on_change(billing.forget)
-        except BaseException:
+        except BaseException:  # a StartupError, or the end of the task: threads and connections would stay
             await database.close()
             raise
         made = (keyring, audit, accounts, acting, exchange, proofs, vault, billing, chat, metrics, tracing, background)

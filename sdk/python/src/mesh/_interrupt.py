@@ -41,7 +41,7 @@ class Helper:
         self._jobs.put((work, result))
         try:
             good, value = result.get()
-        except BaseException:
+        except BaseException:  # Ctrl-C, or whatever a signal handler raises
             self._jobs.put(None)  # the helper may be busy for a while yet; the next call gets another one
             self._jobs = None
             on_interrupt()
@@ -106,7 +106,7 @@ class Pump(Generic[T]):
                     room.set()
                 if not waiting:
                     time.sleep(_PAUSE_S)
-        except BaseException:
+        except BaseException:  # Ctrl-C, as above, or the reader that has enough (GeneratorExit)
             self._on_interrupt()
             raise
         finally:

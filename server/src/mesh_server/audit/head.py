@@ -150,7 +150,7 @@ def _replace(path: Path, content: bytes) -> None:
             file.flush()
             os.fsync(file.fileno())
         partial.replace(path)
-    except BaseException:
+    except BaseException:  # a full disk, or Ctrl-C: no half file stays
         partial.unlink(missing_ok=True)
         raise
 

@@ -58,7 +58,7 @@ class FileLock:
             handle = os.open(self._path, os.O_RDWR | os.O_CREAT, 0o600)
             try:
                 taken = _take(handle)
-            except BaseException:
+            except BaseException:  # Ctrl-C, too: the descriptor would stay open
                 os.close(handle)
                 raise
             if taken:
