@@ -15,7 +15,7 @@ from sqlalchemy import Dialect
 from mesh_server.errors import StartupError
 
 #: The revisions in their order; a script `versions/NAME.py` for each.
-REVISIONS = ("0001", "0002", "0003", "0004", "0005", "0006", "0007", "0008")
+REVISIONS = ("0001", "0002", "0003", "0004", "0005", "0006", "0007", "0008", "0009")
 #: Scripts that this version does not know and may still run on.
 NEWER_TOLERATED = 1
 
