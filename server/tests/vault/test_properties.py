@@ -1,6 +1,7 @@
 """Names, tags, prefixes, patterns and cursors: whatever they hold, they mean what they say."""
 
 import asyncio
+import itertools
 from urllib.parse import quote
 
 import pytest
@@ -8,7 +9,8 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from mesh_server.errors import InvalidRequest
-from mesh_server.vault.grants import matches
+from mesh_server.vault import listing
+from mesh_server.vault.grants import NewGrant, matches
 from mesh_server.vault.service import MAX_PAGE
 
 from ..conftest import open_mesh, open_parts
@@ -130,3 +132,42 @@ def test_a_pattern_covers_a_name_or_what_begins_so(pattern, name):
         assert matches(pattern, name) == (pattern == name)
     assert matches(name + "*", name)
     assert matches("*", name)
+
+
+SHORT = st.text("ab\1\ud7ff\U0010ffff", min_size=1, max_size=3)
+
+
+@given(
+    found=st.sets(st.one_of(SHORT, NAME), max_size=30),
+    patterns=st.sets(st.builds(str.__add__, st.one_of(st.just(""), SHORT), st.sampled_from(["", "*"]))),
+    prefix=st.one_of(st.just(""), SHORT),
+)
+@settings(QUICK, max_examples=500)
+def test_a_list_of_shared_keys_is_what_the_patterns_cover(found, patterns, prefix):
+    spans = listing.covered_by(patterns - {""}, prefix)
+    assert all(end <= begin for (_, end), (begin, _) in itertools.pairwise(spans))
+    covered = {name for name in found if any(begin <= name < end for begin, end in spans)}
+    matching = {name for name in found if any(matches(pattern, name) for pattern in patterns)}
+    assert covered == {name for name in matching if name.startswith(prefix)}
+
+
+@given(found=st.sets(SHORT, max_size=10), patterns=st.sets(SHORT, min_size=1, max_size=4), limit=st.integers(1, 3))
+@QUICK
+def test_pages_of_shared_keys_are_all_of_them_once_and_in_order(place, found, patterns, limit):
+    run, parts, _ = place
+
+    async def work():
+        ann, bob = [await parts.principal(f"person {next(counter)}") for _ in range(2)]
+        for name in found:
+            await parts.vault.put(ann, name, text())
+        for pattern in patterns:
+            new = NewGrant(pattern=pattern, grantee=bob.account_id, actions=frozenset({"read"}))
+            await parts.vault.grants.give(ann, new)
+        seen, cursor = [], None
+        while True:
+            records, cursor = await parts.vault.list_keys(bob, owner=ann.account_id, limit=limit, cursor=cursor)
+            seen += [record.name for record in records]
+            if cursor is None:
+                return seen
+
+    assert run(work()) == sorted(found & patterns)

@@ -1,16 +1,11 @@
 """What the vault promises: nobody reaches another's keys, nothing is half written, a deletion can be taken back."""
 
 import asyncio
-import sqlite3
-from contextlib import closing
 
 import pytest
 from sqlalchemy import update
-from sqlalchemy.dialects import sqlite
 
 from mesh_server.accounts.models import EVERYDAY_SCOPES
-from mesh_server.db import sqlite_schema
-from mesh_server.db.schema import Compiler
 from mesh_server.errors import (
     InvalidRequest,
     KeyExists,
@@ -22,7 +17,7 @@ from mesh_server.errors import (
     VaultDamaged,
 )
 from mesh_server.ids import now_us
-from mesh_server.vault import checks, models, service, statements, store
+from mesh_server.vault import checks, models, service, store
 from mesh_server.vault.checks import Precondition
 from mesh_server.vault.models import RESTORE_WINDOW_US, VERSIONS_KEPT, NewValue
 
@@ -225,17 +220,6 @@ async def test_old_versions_are_destroyed_beyond_those_that_are_kept(parts):
     rows = {row[0]: row[1:] for row in await parts.database.read(look, ann)}
     assert all(rows[version][:2] == (None, None) and rows[version][2] for version in (1, 2, 3))
     assert all(rows[version][0] and rows[version][2] is None for version in range(4, VERSIONS_KEPT + 4))
-
-
-def test_a_new_version_finds_those_to_destroy_without_looking_at_destroyed_ones(tmp_path):
-    """Else each value stored for a key would cost more than the one before, without an end."""
-    path = tmp_path / "mesh.db"
-    with closing(sqlite3.connect(path, isolation_level=None)) as connection:
-        sqlite_schema.to_head(connection, path)
-        compile_ = Compiler(sqlite.dialect(paramstyle="named"))
-        text_, values = compile_(statements.UP_TO, {"tenant_": "t", "id_": "k", "version_": 1})
-        plan = connection.execute(f"EXPLAIN QUERY PLAN {text_}", values).fetchall()
-    assert "USING INDEX key_versions_kept" in plan[0][-1]
 
 
 # --- deleting, restoring, expiring ---

@@ -5,7 +5,6 @@ import binascii
 from collections.abc import Callable
 
 from mesh_protocol.transcript import lp
-from mesh_protocol.wire import MAX_KEY_NAME_BYTES
 from mesh_server.errors import InvalidRequest
 from mesh_server.vault.crypto import equal
 
@@ -49,14 +48,3 @@ class Cursors:
 
     def _mac(self, scope: tuple[str, ...], encoded: bytes) -> bytes:
         return self._hash(b"".join(lp(part.encode()) for part in scope) + lp(encoded))[:_MAC_BYTES]
-
-
-def end_of_prefix(prefix: str) -> str:
-    """Return the smallest text, in the order of code points, that is after everything with this prefix."""
-    for index in range(len(prefix) - 1, -1, -1):
-        point = ord(prefix[index]) + 1
-        if 0xD800 <= point <= 0xDFFF:
-            point = 0xE000  # surrogates are no characters
-        if point <= 0x10FFFF:
-            return prefix[:index] + chr(point)
-    return chr(0x10FFFF) * (MAX_KEY_NAME_BYTES + 1)

@@ -1,6 +1,7 @@
 """What the vault does: store, read, list, delete, restore and roll back keys, one's own and those shared with one."""
 
 from collections.abc import Sequence
+from functools import partial
 
 from mesh_server.accounts.models import Account, Principal
 from mesh_server.audit.models import Operator
@@ -11,10 +12,10 @@ from mesh_server.db.schema import Transaction
 from mesh_server.db.scope import ServerWork
 from mesh_server.errors import InvalidRequest, KeyNotDeleted, KeyNotFound
 from mesh_server.ids import now_us
-from mesh_server.vault import statements
+from mesh_server.vault import listing
 from mesh_server.vault.checks import ANYHOW, Precondition, check_filter, check_name, check_new, check_precondition
-from mesh_server.vault.cursors import Cursors, end_of_prefix
-from mesh_server.vault.grants import Grants, matches, not_found
+from mesh_server.vault.cursors import Cursors
+from mesh_server.vault.grants import Grants, not_found
 from mesh_server.vault.history import History
 from mesh_server.vault.idempotency import Idempotency, Once
 from mesh_server.vault.keyring import Keyring
@@ -22,7 +23,7 @@ from mesh_server.vault.models import ChatKey, Deleted, KeyRecord, Limits, NewVal
 from mesh_server.vault.plain import PlainValues
 from mesh_server.vault.sealed import SealedKey
 from mesh_server.vault.seals import Seals
-from mesh_server.vault.store import Store, marked, with_tags
+from mesh_server.vault.store import Store, marked
 from mesh_server.vault.trail import Trail
 from mesh_server.vault.verifiers import Verifiers
 from mesh_server.vault.warm import Warm, WarmKey, place_of
@@ -257,32 +258,19 @@ class Vault:
         holder = owner or principal.account_id
         scope = (principal.tenant_id, principal.account_id, holder, namespace, prefix, *(tag or ()))
         after = self._cursors.open(scope, cursor) if cursor else ""
-        parameters: dict[str, object] = {"tenant_": principal.tenant_id, "owner_": holder, "namespace_": namespace}
-        parameters |= {"now_": now_us(), "limit_": limit + 1}
-        if prefix:
-            parameters |= {"prefix_": prefix, "prefix_end_": end_of_prefix(prefix)}
-        if tag:
-            parameters |= {"tag_": tag[0], "value_": tag[1]}
-        statement = statements.PAGES[bool(prefix), tag is not None]
+        place = {"tenant_": principal.tenant_id, "owner_": holder, "namespace_": namespace}
+        page = partial(listing.page, after=after, tag=tag, now=now_us(), limit=limit + 1)
 
         async def work(tx: Transaction) -> list[KeyRecord]:
-            if holder == principal.account_id:
-                found = with_tags(await tx.all(statement, **parameters, after_=after))
-                if not found:
-                    return found
-                ends = found[0].name, found[-1].name
-                return marked(found, await self._verifiers.provable(tx, principal.account, namespace, *ends))
-            grants = await self.grants.applying(tx, principal, holder, namespace)
-            patterns = [grant.pattern for grant in grants if "read" in grant.actions]
-            records: list[KeyRecord] = []
-            last = after
-            while patterns and len(records) <= limit:
-                page = with_tags(await tx.all(statement, **parameters, after_=last))
-                records += [record for record in page if any(matches(pattern, record.name) for pattern in patterns)]
-                if len(page) <= limit:
-                    break
-                last = page[-1].name
-            return records
+            if holder != principal.account_id:
+                grants = await self.grants.applying(tx, principal, holder, namespace)
+                patterns = [grant.pattern for grant in grants if "read" in grant.actions]
+                return await page(tx, place, listing.covered_by(patterns, prefix))
+            found = await page(tx, place, [listing.beginning_with(prefix)])
+            if not found:
+                return found
+            ends = found[0].name, found[-1].name
+            return marked(found, await self._verifiers.provable(tx, principal.account, namespace, *ends))
 
         records = await self._database.read(work, principal)
         if len(records) <= limit:

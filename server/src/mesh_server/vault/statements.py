@@ -1,7 +1,5 @@
 """The vault's SQL, compiled once per dialect. Every statement is bound to a tenant, and to an owner or one key's id."""
 
-from itertools import product
-
 from sqlalchemy import Select, bindparam, insert, null, select, update
 from sqlalchemy.sql.dml import Delete
 from sqlalchemy.sql.expression import delete
@@ -116,11 +114,15 @@ def _purge(table: str) -> Delete:
 PURGE = tuple(_purge(table) for table in ("key_tags", "key_versions", "keys"))
 
 
-def _page(with_prefix: bool, with_tag: bool) -> Select[tuple[object, ...]]:  # noqa: FBT001 - two switches of one text
-    found = select(*KEY).where(_IN_NAMESPACE, _LIVE, keys.c.name > bindparam("after_"))
-    if with_prefix:
-        # A range over the index; LIKE would need escaping and a case-sensitive collation.
-        found = found.where(keys.c.name >= bindparam("prefix_"), keys.c.name < bindparam("prefix_end_"))
+def _page(*, with_tag: bool) -> Select[tuple[object, ...]]:
+    # One bound on each side: of two lower ones SQLite would take the first, and look at every name up to the second.
+    found = select(*KEY).where(
+        _IN_NAMESPACE,
+        _LIVE,
+        keys.c.name >= bindparam("from_"),
+        keys.c.name < bindparam("before_"),
+        keys.c.name != bindparam("after_"),
+    )
     if with_tag:
         found = found.where(
             select(key_tags.c.key_id)
@@ -140,5 +142,5 @@ def _page(with_prefix: bool, with_tag: bool) -> Select[tuple[object, ...]]:  # n
     )
 
 
-#: By (with prefix, with tag).
-PAGES = {switches: _page(*switches) for switches in product((False, True), repeat=2)}
+#: By whether a tag is asked for.
+PAGES = {with_tag: _page(with_tag=with_tag) for with_tag in (False, True)}
