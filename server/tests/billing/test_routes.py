@@ -2,6 +2,7 @@
 
 import pytest
 
+from mesh_server.billing import usage
 from mesh_server.billing.budgets import Budgets, new_budget
 from mesh_server.billing.models import DOLLAR
 from mesh_server.billing.recorder import Settlement
@@ -68,6 +69,17 @@ async def test_rows_have_what_was_asked_for_alone(mesh, me, by):
         assert extra & row.keys() == names | ({"service"} if "provider" in names else set())
     if "key" in names:
         assert {row["key"] for row in found["usage"]} == {None, "k"}
+
+
+async def test_the_total_is_of_more_rows_than_an_answer_has(mesh, me, monkeypatch):
+    await record(mesh, *(event(n, account_id=me, model=f"m{n}") for n in range(1, 5)))
+    for most, rows, cut in ((4, 4, False), (3, 3, True)):
+        monkeypatch.setattr(usage, "MOST_ROWS", most)
+        usage._statement.cache_clear()
+        found = (await mesh.call("GET", "/api/v1/usage?by=model")).json
+        assert (len(found["usage"]), found["truncated"]) == (rows, cut)
+        assert (found["total"]["calls"], found["total"]["cost_nano"]) == (4, 10)
+    usage._statement.cache_clear()
 
 
 async def test_nothing_asked_for_is_the_total_alone(mesh, me):

@@ -1,10 +1,12 @@
 """Reading and writing on every database: what is acknowledged is there, what failed left nothing."""
 
 import asyncio
+import threading
 
 import pytest
 
-from mesh_server.db.engine import Database
+from mesh_server.db import engine
+from mesh_server.db.engine import LONG_READS, Database
 from mesh_server.db.schema import ConstraintBroken
 from mesh_server.errors import DatabaseUnavailable, StartupError, StorageReadOnly
 
@@ -38,6 +40,46 @@ async def test_a_broken_constraint_is_told_to_its_own_caller(database):
 async def test_a_reader_can_not_write(database):
     with pytest.raises(StorageReadOnly):
         await database.read(add(1), US)
+
+
+async def test_long_reads_wait_for_each_other_and_no_short_one_for_them(database, database_url):
+    in_threads = database_url.startswith("sqlite")
+    released = threading.Event() if in_threads else asyncio.Event()
+    begun, running, most = threading.Event(), [], []
+
+    async def held(tx):
+        running.append(tx)
+        most.append(len(running))
+        begun.set()
+        if in_threads:
+            released.wait(30)
+        else:
+            await released.wait()
+        running.remove(tx)
+        return await everything(tx)
+
+    reading = [asyncio.ensure_future(database.read(held, US, long=True)) for _ in range(20)]
+    while not begun.is_set():
+        await asyncio.sleep(0.01)
+    await database.write(add(1), US)
+    assert await asyncio.gather(*(database.read(everything, US) for _ in range(20))) == [[1]] * 20
+    for given_up in reading[10:]:
+        given_up.cancel()
+    released.set()
+    found = await asyncio.gather(*reading[:10])
+    assert found[-1] == [1]
+    assert max(most) <= LONG_READS
+
+
+async def test_a_long_read_waits_for_its_turn_and_not_for_ever(monkeypatch):
+    monkeypatch.setattr(engine, "LONG_WAIT_S", 0.01)
+    turns = engine.Turns(1)
+    async with turns.turn():
+        with pytest.raises(DatabaseUnavailable, match="reports"):
+            async with turns.turn():
+                pass
+    async with turns.turn():
+        pass
 
 
 async def test_a_caller_that_goes_away_takes_nothing_back(database):

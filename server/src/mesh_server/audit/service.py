@@ -178,7 +178,7 @@ class Audit:
             return await tx.all(statement, **parameters)
 
         whose = ServerWork.AUDIT if tenant_id is None else Tenant(tenant_id)
-        return [event_of(row) for row in await self._database.read(work, whose)]
+        return [event_of(row) for row in await self._database.read(work, whose, long=True)]
 
     # --- checkpoints ---
 

@@ -1,6 +1,6 @@
 """What was spent, summed up."""
 
-from dataclasses import dataclass
+from dataclasses import astuple, dataclass
 from functools import cache
 from typing import Any
 
@@ -112,12 +112,16 @@ class Usage:
         whose = (question.tenant_id is not None, question.account_id is not None)
 
         async def look(tx: Transaction) -> Summary:
+            groups: list[Group] = []
+            if question.by:
+                rows = await tx.all(_statement(question.by, *whose), **wanted)
+                groups = [Group(tuple(row[: len(question.by)]), _counters(row[len(question.by) :])) for row in rows]
+                if len(groups) <= MOST_ROWS:  # all of them: nothing has to be looked at twice
+                    return Summary(_sum(groups), groups, truncated=False)
             total = await tx.one(_statement((), *whose), **wanted)
-            rows = await tx.all(_statement(question.by, *whose), **wanted) if question.by else []
-            groups = [Group(tuple(row[: len(question.by)]), _counters(row[len(question.by) :])) for row in rows]
             return Summary(_counters(total or ()), groups[:MOST_ROWS], len(groups) > MOST_ROWS)
 
-        return await self._database.read(look, on_behalf_of)
+        return await self._database.read(look, on_behalf_of, long=True)
 
 
 @cache
@@ -142,3 +146,7 @@ def _statement(by: tuple[str, ...], of_tenant: bool, of_account: bool) -> Select
 def _counters(row: Any) -> Counters:
     names = Counters.__dataclass_fields__
     return Counters(**{name: int(value or 0) for name, value in zip(names, row, strict=False)})
+
+
+def _sum(groups: list[Group]) -> Counters:
+    return _counters([sum(column) for column in zip(*(astuple(group.counters) for group in groups), strict=True)])

@@ -5,15 +5,17 @@ nothing but `tx` (docs/adr/0002). Who it is done for is said with each call: on 
 it the rows of that tenant and no others (docs/adr/0042).
 """
 
+import asyncio
+import contextlib
 from abc import ABC, abstractmethod
-from collections.abc import Callable, Coroutine
+from collections.abc import AsyncIterator, Callable, Coroutine
 from dataclasses import dataclass
 from typing import Any, TypeVar
 
 from mesh_server.db import address
 from mesh_server.db.schema import Transaction
 from mesh_server.db.scope import Scope, ServerWork
-from mesh_server.errors import StartupError
+from mesh_server.errors import DatabaseUnavailable, StartupError
 
 T = TypeVar("T")
 Work = Callable[[Transaction], Coroutine[Any, Any, T]]
@@ -37,6 +39,8 @@ class Touched:
 
 #: Connections that one process opens to PostgreSQL at the most.
 CONNECTIONS = 10
+#: Long reads of one process at a time, and the seconds that others wait for their turn.
+LONG_READS, LONG_WAIT_S = 2, 20.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -52,6 +56,34 @@ class Load:
     waiting: int
     commits: int
     writes: int
+
+
+class Turns:
+    """Lets a few long reads run at once.
+
+    Args:
+        most: how many.
+    """
+
+    def __init__(self, most: int) -> None:
+        self._free = asyncio.Semaphore(most)
+
+    @contextlib.asynccontextmanager
+    async def turn(self) -> AsyncIterator[None]:
+        """Wait for a turn, and have it.
+
+        Raises:
+            DatabaseUnavailable: if it does not come in time.
+        """
+        try:
+            async with asyncio.timeout(LONG_WAIT_S):
+                await self._free.acquire()
+        except TimeoutError:
+            raise DatabaseUnavailable("Too many reports are being made at once.", retry_after=10) from None
+        try:
+            yield
+        finally:
+            self._free.release()
 
 
 class Database(ABC):
@@ -110,15 +142,17 @@ class Database(ABC):
         return database.revision
 
     @abstractmethod
-    async def read(self, work: Work[T], on_behalf_of: Scope) -> T:
+    async def read(self, work: Work[T], on_behalf_of: Scope, *, long: bool = False) -> T:
         """Run a unit of work that only reads, on one snapshot.
 
         Args:
             work: the unit of work.
             on_behalf_of: the principal whose tenant it is for, or the named work of the server itself.
+            long: it may look at very many rows. Of these no more than `LONG_READS` run at once, the others wait for
+                them: whoever asks for reports takes nothing away from those who look for a key.
 
         Raises:
-            DatabaseUnavailable: if the database can't be read now.
+            DatabaseUnavailable: if the database can't be read now, or too many long reads wait.
         """
 
     @abstractmethod

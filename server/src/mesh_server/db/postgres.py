@@ -14,7 +14,7 @@ from sqlalchemy.sql import ClauseElement
 
 from mesh_server.db import address, postgres_schema
 from mesh_server.db.endings import Ending
-from mesh_server.db.engine import Database, Load, T, Touched, Work
+from mesh_server.db.engine import LONG_READS, Database, Load, T, Touched, Turns, Work
 from mesh_server.db.postgres_dialect import StatementDialect
 from mesh_server.db.postgres_errors import DRIVER_ERRORS, CommitLost, Kind, kind, translate
 from mesh_server.db.postgres_session import Job
@@ -185,7 +185,7 @@ async def _in_use(connection: Any) -> AsyncIterator[None]:
 class PostgresDatabase(Database):
     """One database of PostgreSQL, or of what speaks like it."""
 
-    def __init__(self, pool: Pool, revision: str, writers: int) -> None:
+    def __init__(self, pool: Pool, revision: str, writers: int, long_reads: int) -> None:
         self.revision = revision
         self.writers = writers
         self._pool = pool
@@ -193,6 +193,7 @@ class PostgresDatabase(Database):
         self._writers = [
             Writer(number, Held(pool), pool.connection, self._transaction, self._compile) for number in range(writers)
         ]
+        self._long_reads = Turns(long_reads)
         self._closed = False
 
     @classmethod
@@ -204,24 +205,32 @@ class PostgresDatabase(Database):
         """
         revision = await postgres_schema.check(url)
         pool = await Pool.open(url, connections)
-        return cls(pool, revision, max(1, min(WRITERS, connections - READERS)))
+        writers = max(1, min(WRITERS, connections - READERS))
+        # One connection stays for short reads, where there are enough.
+        return cls(pool, revision, writers, max(1, min(LONG_READS, connections - writers - 1)))
 
     def _transaction(self, connection: Any, job: Job | None) -> PostgresTransaction:
         return PostgresTransaction(connection, self._compile, job)
 
-    async def read(self, work: Work[T], on_behalf_of: Scope) -> T:
+    async def read(self, work: Work[T], on_behalf_of: Scope, *, long: bool = False) -> T:
         """Run a unit of work that only reads, on one snapshot; as `Database.read`."""
+        if not long:
+            return await self._read(work, on_behalf_of)
+        async with self._long_reads.turn():
+            return await self._read(work, on_behalf_of)
+
+    async def _read(self, work: Work[T], on_behalf_of: Scope) -> T:
         begin = begin_with(_BEGIN_READ, setting(on_behalf_of))
         for tries_left in reversed(range(READ_TRIES)):
             try:
                 async with self._pool.connection() as connection:
-                    return await self._read(connection, begin, work)
+                    return await self._read_on(connection, begin, work)
             except DRIVER_ERRORS as problem:
                 if not tries_left or kind(problem) not in {Kind.LOST, Kind.CONFLICT}:
                     raise translate(problem) from None
         raise DatabaseUnavailable("The database can't be reached now.", retry_after=2)  # READ_TRIES is none
 
-    async def _read(self, connection: Any, begin: str, work: Work[T]) -> T:
+    async def _read_on(self, connection: Any, begin: str, work: Work[T]) -> T:
         await connection.execute(begin)
         result = await work(PostgresTransaction(connection, self._compile))
         await connection.execute("COMMIT")

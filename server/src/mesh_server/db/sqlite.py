@@ -15,7 +15,7 @@ from typing import Self
 from sqlalchemy.dialects import sqlite
 
 from mesh_server.db import sqlite_schema
-from mesh_server.db.engine import Database, Load, T, Touched, Work
+from mesh_server.db.engine import LONG_READS, Database, Load, T, Touched, Turns, Work
 from mesh_server.db.schema import Compiler
 from mesh_server.db.scope import Scope
 from mesh_server.db.sqlite_writer import FULL, Job, SQLiteTransaction, Writer, drive, translate
@@ -39,6 +39,8 @@ class SQLiteDatabase(Database):
         self._local = threading.local()
         self._reader_connections: list[sqlite3.Connection] = []
         self._readers = ThreadPoolExecutor(READERS, "mesh-db-read", initializer=self._open_reader)
+        self._long_reads = Turns(LONG_READS)
+        self._long_readers = ThreadPoolExecutor(LONG_READS, "mesh-db-report", initializer=self._open_reader)
         self._writer = Writer(lambda: _connect(path), self._compile)
 
     @classmethod
@@ -51,10 +53,20 @@ class SQLiteDatabase(Database):
         revision = await asyncio.to_thread(_prepare, path)
         return cls(path, revision)
 
-    async def read(self, work: Work[T], on_behalf_of: Scope) -> T:  # noqa: ARG002 - SQLite has no row policies
+    async def read(
+        self,
+        work: Work[T],
+        on_behalf_of: Scope,  # noqa: ARG002 - SQLite has no row policies
+        *,
+        long: bool = False,
+    ) -> T:
         """Run a unit of work that only reads, on one snapshot; as `Database.read`."""
         loop = asyncio.get_running_loop()
-        return await loop.run_in_executor(self._readers, self._read, work)
+        if not long:
+            return await loop.run_in_executor(self._readers, self._read, work)
+        # In threads of their own: one that was given up has its turn no longer, and its thread as long as it takes.
+        async with self._long_reads.turn():
+            return await loop.run_in_executor(self._long_readers, self._read, work)
 
     async def write(
         self,
@@ -85,6 +97,7 @@ class SQLiteDatabase(Database):
     def _close(self) -> None:
         self._writer.close()
         self._readers.shutdown()
+        self._long_readers.shutdown()
         for connection in self._reader_connections:
             connection.close()
 
