@@ -24,6 +24,16 @@ def uuid7() -> str:
     return f"{text[:8]}-{text[8:12]}-{text[12:16]}-{text[16:20]}-{text[20:]}"
 
 
+def beginning_of(microseconds: int) -> str:
+    """Return the beginning of the UUIDv7 of a moment: it sorts before all that are made from then on, and after others.
+
+    Args:
+        microseconds: since 1970; one before is taken for 1970.
+    """
+    text = f"{max(microseconds, 0) // 1000:012x}"
+    return f"{text[:8]}-{text[8:]}"
+
+
 class _Randomness:
     """Ten bytes of the system's randomness at a time, asked for in larger pieces: a call of the system costs more."""
 

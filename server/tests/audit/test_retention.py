@@ -6,8 +6,10 @@ import sqlite3
 import pytest
 from sqlalchemy import func, select, update
 
+from mesh_server.audit.export import events
 from mesh_server.audit.models import audit, audit_checkpoints, audit_cuts
 from mesh_server.audit.retention import STEP, Retention
+from mesh_server.audit.service import EVERYTHING
 from mesh_server.cli._parts import Stored, examine
 from mesh_server.db.scope import ServerWork
 from mesh_server.errors import StartupError
@@ -74,7 +76,7 @@ async def test_what_is_old_goes_and_what_is_not_stays(mesh):
     await mesh.services.audit.checkpoint()
     removed = await retained(mesh.services, now_us() - begun, pause_us=0)
     assert removed == before
-    told = [event.action for event in await mesh.services.audit.page(tenant_id=None, account_id=None)]
+    told = [event.action async for event in events(mesh.services.audit, None, EVERYTHING)]
     assert "key.read" in told
     assert "key.stored" not in told
     assert set(told) <= {"key.read", "audit.cut"}
@@ -117,7 +119,7 @@ async def test_events_that_say_much_make_more_steps_and_no_pause(mesh, monkeypat
     before = await count(mesh.services, audit)
     removed = await retained(mesh.services, 0)
     assert before - 4 * mesh.services.database.writers <= removed <= before, "the last few wait for a day"
-    told = [event.action for event in await mesh.services.audit.page(tenant_id=None, account_id=None)]
+    told = [event.action async for event in events(mesh.services.audit, None, EVERYTHING)]
     assert told.count("audit.cut") >= removed // 4
     assert await verdict(mesh.services) == []
 

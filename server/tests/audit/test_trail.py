@@ -1,13 +1,26 @@
 """The trail: everything that matters is in it, with who did it, and without a secret."""
 
 import asyncio
+import itertools
 import json
+from functools import partial
+from urllib.parse import quote
+from uuid import uuid4
 
 import pytest
 
+from mesh_server.audit import export, service
+from mesh_server.audit.export import events
+from mesh_server.audit.service import Filter
 from mesh_server.errors import StorageReadOnly
+from mesh_server.ids import beginning_of, moment, now_us
 
 KEY = "/api/v1/keys/a"
+DAY = 86_400_000_000
+
+
+def text_of(at):
+    return quote(moment(at).isoformat())
 
 
 async def trail(call, query=""):
@@ -122,6 +135,45 @@ async def test_a_trail_is_cut_by_time(mesh):
     at = (await trail(mesh.call, "?action=key.stored"))[0]["at"]
     assert len(await trail(mesh.call, f"?action=key.stored&since={at}")) == 1
     assert await trail(mesh.call, f"?action=key.stored&until={at}") == []
+
+
+async def test_a_trail_of_many_days_is_cut_at_each_of_them(mesh, monkeypatch):
+    days = [now_us() - days * DAY for days in (9, 5, 5, 1)]
+    for number, day in enumerate(days):
+        # A millisecond apart, each way: the id is made before the event's time is taken, and a clock may be set.
+        made = beginning_of(day + (-1) ** number * 1000) + str(uuid4())[13:]
+        monkeypatch.setattr(service, "uuid7", lambda made=made: made)
+        monkeypatch.setattr(service, "now_us", lambda day=day: day)
+        await mesh.call("PUT", f"/api/v1/keys/k{number}", {"value": "x"})
+    for since, until in itertools.combinations([0, *(day + more for day in days for more in (-1, 0, 1)), now_us()], 2):
+        query = f"?action=key.stored&since={text_of(since)}&until={text_of(until)}"
+        inside = [f"k{number}" for number, day in enumerate(days) if since <= day < until]
+        for who in ("", "&all=true"):
+            assert sorted([event["object"] for event in await trail(mesh.call, query + who)]) == inside
+        (page, more) = [
+            [event.object async for event in events(mesh.services.audit, tenant, Filter(since=since, until=until))]
+            for tenant in ("default", None)
+        ]
+        assert sorted({*page} & {f"k{number}" for number in range(4)}) == inside
+        assert {*page} <= {*more}
+
+
+async def test_the_whole_servers_trail_is_merged_from_its_tenants(mesh, monkeypatch):
+    monkeypatch.setattr(export, "_HELD", 1)
+    monkeypatch.setattr(export, "_LEAST", 1)
+    callers = [mesh.call]
+    for tenant in ("elsewhere", "-x", "Z"):
+        account = await mesh.services.accounts.ensure_user(tenant, "eve")
+        token = await mesh.services.accounts.create_token(account, name="x")
+        callers.append(partial(mesh.call, token=token))
+    for number in range(12):
+        await callers[number % 4]("PUT", f"/api/v1/keys/k{number:02}", {"value": "x"})
+    stored = [event async for event in events(mesh.services.audit, None, Filter(action="key.stored"))]
+    assert [event.object for event in stored] == [f"k{number:02}" for number in range(12)]
+    assert {event.tenant_id for event in stored} == {"default", "elsewhere", "-x", "Z"}
+    everything = [event.id async for event in events(mesh.services.audit, None, Filter())]
+    assert everything == sorted(set(everything))
+    assert await mesh.services.audit.tenants() == ["-x", "Z", "default", "elsewhere"]
 
 
 @pytest.mark.parametrize(

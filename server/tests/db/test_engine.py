@@ -59,8 +59,7 @@ async def test_long_reads_wait_for_each_other_and_no_short_one_for_them(database
         return await everything(tx)
 
     reading = [asyncio.ensure_future(database.read(held, US, long=True)) for _ in range(20)]
-    while not begun.is_set():
-        await asyncio.sleep(0.01)
+    assert await asyncio.to_thread(begun.wait, 30)
     await database.write(add(1), US)
     assert await asyncio.gather(*(database.read(everything, US) for _ in range(20))) == [[1]] * 20
     for given_up in reading[10:]:

@@ -22,12 +22,17 @@ from mesh_server.db.engine import Database
 from mesh_server.db.schema import Row, Transaction
 from mesh_server.db.scope import ServerWork, Tenant
 from mesh_server.errors import MeshError, StartupError
-from mesh_server.ids import now_us, uuid7
+from mesh_server.ids import beginning_of, now_us, uuid7
 from mesh_server.telemetry import logger
 
 #: Seconds between two checkpoints, where there was anything to audit.
 CHECKPOINT_S = 30.0
 MAX_PAGE = 200
+
+#: Microseconds that the time in an event's id and that of the event may be apart: they are taken one after the other.
+_APART_US = 3_600_000_000
+#: Behind every id.
+_LAST = "g"
 
 _encoder = msgspec.json.Encoder(order="deterministic")
 _log = logger("mesh.audit")
@@ -143,32 +148,33 @@ class Audit:
     async def page(
         self,
         *,
-        tenant_id: str | None,
+        tenant_id: str,
         account_id: str | None,
         chosen: Filter = EVERYTHING,
         after: str | None = None,
         limit: int = MAX_PAGE,
         newest_first: bool = True,
     ) -> list[Event]:
-        """Return events of a trail.
+        """Return events of one tenant's trail; `export.events` has all of them.
 
         Args:
-            tenant_id: of this tenant; None for the whole server, which is for its operator alone.
+            tenant_id: of this tenant.
             account_id: about this account or done by it; None for every one of the tenant.
             chosen: which of them.
             after: the id of an event that the page goes on from.
             limit: how many at most.
             newest_first: the order.
         """
-        parameters: dict[str, object] = {"limit_": limit}
+        above, below = _ids_between(chosen)
+        if after is not None:
+            above, below = (above, min(below, after)) if newest_first else (max(above, after), below)
+        parameters: dict[str, object] = {"tenant_": tenant_id, "limit_": limit, "above_": above, "below_": below}
         given = {
-            "tenant": ("tenant_", tenant_id),
             "own": ("account_", account_id),
             "action": ("action_", chosen.action),
             "object": ("object_", chosen.object),
             "since": ("since_", chosen.since),
             "until": ("until_", chosen.until),
-            "after": ("after_", after),
         }
         used = {name: pair for name, pair in given.items() if pair[1] is not None}
         parameters |= dict(used.values())
@@ -177,8 +183,20 @@ class Audit:
         async def work(tx: Transaction) -> list[Row]:
             return await tx.all(statement, **parameters)
 
-        whose = ServerWork.AUDIT if tenant_id is None else Tenant(tenant_id)
-        return [event_of(row) for row in await self._database.read(work, whose, long=True)]
+        return [event_of(row) for row in await self._database.read(work, Tenant(tenant_id), long=True)]
+
+    async def tenants(self) -> list[str]:
+        """Return the tenants that have a trail, and `-`, the server's own."""
+
+        async def work(tx: Transaction) -> list[str]:
+            found: list[str] = []
+            last = ""
+            while (row := await tx.one(statements.NEXT_TENANT, after_=last)) is not None and row[0] is not None:
+                last = row[0]
+                found.append(last)
+            return found
+
+        return await self._database.read(work, ServerWork.AUDIT)
 
     # --- checkpoints ---
 
@@ -301,3 +319,9 @@ class Audit:
             _log.warning("no audit checkpoint can be written now", code=problem.code)
         except OSError as problem:
             _log.warning("the newest audit checkpoint can't be written to its file", reason=problem.strerror)
+
+
+def _ids_between(chosen: Filter) -> tuple[str, str]:
+    """Return ids between which all chosen events lie, so that no others are looked at."""
+    above = "" if chosen.since is None else beginning_of(chosen.since - _APART_US)
+    return above, _LAST if chosen.until is None else beginning_of(chosen.until + _APART_US)

@@ -6,13 +6,12 @@ from datetime import UTC, datetime
 import click
 
 from mesh_server.accounts.trail_routes import as_json
+from mesh_server.audit.export import events
 from mesh_server.audit.service import Filter
 from mesh_server.cli import _options
 from mesh_server.cli._parts import stored
 from mesh_server.ids import microseconds
 from mesh_server.settings import Settings, load
-
-_STEP = 1_000
 
 
 @click.group()
@@ -39,10 +38,5 @@ def export(
 
 async def _export(settings: Settings, tenant: str | None, chosen: Filter) -> None:
     async with stored(settings) as parts:
-        after: str | None = None
-        while events := await parts.audit.page(
-            tenant_id=tenant, account_id=None, chosen=chosen, after=after, limit=_STEP, newest_first=False
-        ):
-            for event in events:
-                click.echo(as_json(event).decode())
-            after = events[-1].id
+        async for event in events(parts.audit, tenant, chosen):
+            click.echo(as_json(event).decode())

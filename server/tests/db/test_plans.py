@@ -6,11 +6,14 @@ from contextlib import closing
 import pytest
 from sqlalchemy.dialects import sqlite
 
+from mesh_server.audit import statements as trail
 from mesh_server.db import sqlite_schema
 from mesh_server.db.schema import Compiler
 from mesh_server.vault import statements
 
 VERSION = {"tenant_": "t", "id_": "k", "version_": 1}
+TRAIL = {"tenant_": "t", "account_": "a", "above_": "", "below_": "g", "limit_": 1}
+OWN = trail.page(frozenset({"own"}), newest_first=True)
 PAGE = {"tenant_": "t", "owner_": "o", "namespace_": "", "from_": "a", "before_": "b", "after_": "", "limit_": 1}
 
 
@@ -28,8 +31,13 @@ PAGE = {"tenant_": "t", "owner_": "o", "namespace_": "", "from_": "a", "before_"
             )
             for with_tag in (False, True)
         ),
+        # Else the trail since a moment would be looked at from its beginning.
+        (trail.page(frozenset(), newest_first=True), TRAIL, "audit_tenant (tenant_id=? AND id>? AND id<?)"),
+        (OWN, TRAIL, "audit_account (tenant_id=? AND account_id=? AND id>? AND id<?)"),
+        (OWN, TRAIL, "audit_others (tenant_id=? AND actor_id=? AND id>? AND id<?)"),
+        (trail.NEXT_TENANT, {"after_": ""}, "SEARCH audit USING COVERING INDEX"),
     ],
-    ids=["kept versions", "page", "page by tag"],
+    ids=["kept versions", "page", "page by tag", "trail", "one's own trail", "what was done to others", "tenants"],
 )
 def test_a_statement_goes_along_its_index(tmp_path, statement, values, plan):
     path = tmp_path / "mesh.db"
