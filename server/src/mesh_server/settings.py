@@ -24,7 +24,7 @@ from mesh_server.proofs.settings import rates
 from mesh_server.telemetry import LEVELS, LogFormat
 from mesh_server.vault.answers import HOUR_US, KEPT_US
 from mesh_server.vault.master import MasterKeySource
-from mesh_server.vault.models import DAY_US, RESTORE_WINDOW_US, VERSIONS_KEPT, Limits
+from mesh_server.vault.models import DAY_US, MOST_VERSIONS, RESTORE_WINDOW_US, VERSIONS_KEPT, Limits
 
 CONFIG_FILE = "mesh-server.toml"
 DEFAULT_PORT = 8750
@@ -239,7 +239,7 @@ def load(flags: Mapping[str, object] | None = None, environment: Mapping[str, st
         ),
         audit_head_files=_head_files(sources, data_dir),
         vault=Limits(
-            versions_kept=sources.number("versions_kept", VERSIONS_KEPT, least=1, most=1_000),
+            versions_kept=sources.number("versions_kept", VERSIONS_KEPT, least=1, most=MOST_VERSIONS),
             restore_window_us=sources.number("restore_days", RESTORE_WINDOW_US // DAY_US, most=3_650) * DAY_US,
         ),
         usage_kept_us=sources.number("usage_days", USAGE_DAYS, most=36_500) * DAY_US or None,

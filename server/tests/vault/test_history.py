@@ -4,7 +4,11 @@ import asyncio
 
 import pytest
 
+from mesh_server.vault import store as store_module
 from mesh_server.vault.models import Limits
+from mesh_server.vault.service import Vault
+
+from .values import text
 
 KEY = "/api/v1/keys/a"
 
@@ -93,16 +97,21 @@ async def test_a_deleted_key_has_no_versions_to_look_at(mesh):
 
 
 async def test_as_many_versions_are_kept_as_the_operator_chose(parts):
-    from mesh_server.vault.service import Vault
-
-    from .values import text
-
     ann = await parts.principal()
     vault = Vault(parts.database, parts.keyring, parts.audit, Limits(versions_kept=2))
     for value in "123":
         await vault.put(ann, "a", text(value))
     kept = [v.version for v in await vault.history.versions(ann, "a") if v.destroyed_at is None]
     assert kept == [3, 2]
+
+
+async def test_the_newest_versions_are_listed_and_the_others_are_there(parts, monkeypatch):
+    monkeypatch.setattr(store_module, "MOST_VERSIONS", 3)
+    ann = await parts.principal()
+    for value in "12345":
+        await parts.vault.put(ann, "a", text(value))
+    assert [version.version for version in await parts.vault.history.versions(ann, "a")] == [5, 4, 3]
+    assert (await parts.vault.get(ann, "a", version=1)).value == b"1"
 
 
 # --- once ---

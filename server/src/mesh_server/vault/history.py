@@ -40,7 +40,7 @@ class History:
     async def versions(
         self, principal: Principal, name: str, *, namespace: str = "", owner: str | None = None
     ) -> list[VersionRecord]:
-        """Return the versions of a key, newest first, without values.
+        """Return the newest `MOST_VERSIONS` versions of a key, newest first, without values.
 
         Raises:
             ScopeMissing: without `keys:read`.

@@ -12,6 +12,8 @@ DAY_US = 24 * 3600 * 1_000_000
 RESTORE_WINDOW_US = 30 * DAY_US
 #: Versions of a key that are kept where nothing else is configured.
 VERSIONS_KEPT = 10
+#: More values of a key are never kept, and no more of its versions are listed.
+MOST_VERSIONS = 1_000
 
 #: What a grant can allow, and the scope that a token needs for it besides.
 ACTIONS = {"read": "keys:read", "write": "keys:write", "verify": "verify", "chat": "chat"}

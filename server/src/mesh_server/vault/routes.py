@@ -214,7 +214,7 @@ class VaultRoutes:
                 method="GET",
                 path=f"{key}/versions",
                 handler=self.versions,
-                summary="List a key's versions, without values",
+                summary="List a key's newest thousand versions, without values",
                 access="keys:read",
                 answer=shapes.VersionList,
                 parameters=(USER_ID, OWNER),

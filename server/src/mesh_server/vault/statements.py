@@ -77,7 +77,12 @@ CHANGE = (
 
 ADD_VERSION = insert(key_versions).values({column.name: bindparam(f"{column.name}_") for column in key_versions.c})
 _VERSIONS_OF = (key_versions.c.tenant_id == bindparam("tenant_")) & (key_versions.c.key_id == bindparam("id_"))
-VERSIONS = select(*VERSION, key_versions.c.mac).where(_VERSIONS_OF).order_by(key_versions.c.version.desc())
+VERSIONS = (
+    select(*VERSION, key_versions.c.mac)
+    .where(_VERSIONS_OF)
+    .order_by(key_versions.c.version.desc())
+    .limit(bindparam("limit_"))
+)
 ONE_VERSION = select(*VERSION, key_versions.c.mac).where(_VERSIONS_OF, key_versions.c.version == bindparam("version_"))
 UP_TO = select(*VERSION, key_versions.c.mac).where(
     _VERSIONS_OF, key_versions.c.version <= bindparam("version_"), key_versions.c.destroyed_at.is_(None)

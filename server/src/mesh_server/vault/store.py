@@ -10,7 +10,7 @@ from mesh_server.errors import VaultDamaged, VersionDestroyed, VersionInUse, Ver
 from mesh_server.ids import now_us, uuid7
 from mesh_server.vault import crypto, statements
 from mesh_server.vault.keyring import Keyring, dek_id
-from mesh_server.vault.models import KeyRecord, Limits, NewValue, OpenedKey, VersionRecord
+from mesh_server.vault.models import MOST_VERSIONS, KeyRecord, Limits, NewValue, OpenedKey, VersionRecord
 from mesh_server.vault.sealed import ProvenKey, SealedKey, place_of_value
 from mesh_server.vault.seals import Seals, check
 
@@ -221,9 +221,10 @@ class Store:
         return crypto.unseal(dek, blob, place_of_value(holder, key_id, version, "value"))
 
     async def versions(self, tx: Transaction, holder: Account, stored: StoredKey) -> list[VersionRecord]:
-        """Return the versions of a key, newest first."""
+        """Return the newest versions of a key, newest first: all those whose values are kept are among them."""
         records = []
-        for *described, mac in await tx.all(statements.VERSIONS, tenant_=holder.tenant_id, id_=stored.id):
+        own = {"tenant_": holder.tenant_id, "id_": stored.id}
+        for *described, mac in await tx.all(statements.VERSIONS, **own, limit_=MOST_VERSIONS):
             check(mac, self._seals.version(holder.tenant_id, stored.id, described), "key's version")
             number, _, is_text, created_at, destroyed_at = described
             records.append(
