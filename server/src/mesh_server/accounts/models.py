@@ -60,8 +60,7 @@ api_tokens = Table(
 )
 
 
-@dataclass(frozen=True, slots=True)
-class Account:
+class Account(msgspec.Struct, frozen=True):
     """An account by its ids, as the server itself found it; never made from what a request says."""
 
     tenant_id: str

@@ -47,8 +47,7 @@ def may_have_run(problem: BaseException) -> bool:
     return True
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Ending:
+class Ending(msgspec.Struct, frozen=True, kw_only=True):
     """What a surface does at the end of a call.
 
     Attributes:

@@ -3,6 +3,7 @@
 from dataclasses import dataclass
 from typing import NamedTuple
 
+import msgspec
 from sqlalchemy import BigInteger, Boolean, Column, Integer, LargeBinary, String, Table, Text
 
 from mesh_server.db.schema import metadata
@@ -145,8 +146,7 @@ class Limits:
     restore_window_us: int = RESTORE_WINDOW_US
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class KeyRecord:
+class KeyRecord(msgspec.Struct, frozen=True, kw_only=True):
     """What is known of a key without opening it; times in microseconds since 1970.
 
     Attributes:
@@ -166,8 +166,7 @@ class KeyRecord:
     provable: bool = False
 
 
-@dataclass(frozen=True, slots=True)
-class OpenedKey:
+class OpenedKey(msgspec.Struct, frozen=True):
     """A key with its value in the clear; lives as long as the request. `repr` does not show the value."""
 
     record: KeyRecord
@@ -180,8 +179,7 @@ class OpenedKey:
         return f"<OpenedKey {self.record.name!r} version {self.version}>"
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class NewValue:
+class NewValue(msgspec.Struct, frozen=True, kw_only=True):
     """A value to store, with what describes it. `repr` does not show the value.
 
     Attributes:

@@ -1,8 +1,10 @@
 """Keys within a transaction: what is found is proven to be as it was written, what is written is sealed and proven."""
 
 from collections.abc import Collection, Mapping, Sequence
-from dataclasses import dataclass, replace
 from operator import attrgetter
+
+import msgspec
+from msgspec.structs import replace
 
 from mesh_server.accounts.models import Account
 from mesh_server.db.schema import Row, Transaction
@@ -15,8 +17,7 @@ from mesh_server.vault.sealed import ProvenKey, SealedKey, place_of_value
 from mesh_server.vault.seals import Seals, check
 
 
-@dataclass(frozen=True, slots=True)
-class StoredKey:
+class StoredKey(msgspec.Struct, frozen=True):
     """A key's row; the order is that of `statements.KEY`. Times in microseconds since 1970."""
 
     id: str
@@ -51,7 +52,7 @@ class StoredKey:
         )
 
 
-COLUMNS = tuple(StoredKey.__slots__)
+COLUMNS = StoredKey.__struct_fields__
 _WIDTH = len(COLUMNS)
 _V = len(statements.VERSION)
 #: Where a version's columns begin in a row of `statements.OPEN`: behind the key's, its mac, and whether it has tags.
