@@ -5,13 +5,13 @@ import hmac
 import json
 import os
 import stat
-from dataclasses import replace
 from pathlib import Path
 
 import pytest
 from cryptography.hazmat.primitives.ciphers.aead import AESGCM
 from hypothesis import given
 from hypothesis import strategies as st
+from msgspec.structs import replace
 
 from mesh_server.errors import StartupError, VaultDamaged
 from mesh_server.vault import crypto

@@ -10,7 +10,7 @@ from mesh_server.vault.checks import check_name
 from mesh_server.vault.grants import Grants, not_found
 from mesh_server.vault.idempotency import Idempotency, Once
 from mesh_server.vault.models import KeyRecord, NewValue, VersionRecord
-from mesh_server.vault.store import Store, StoredKey
+from mesh_server.vault.store import FoundKey, Store
 from mesh_server.vault.trail import Trail
 from mesh_server.vault.verifiers import Verifiers
 from mesh_server.vault.warm import Warm
@@ -52,8 +52,8 @@ class History:
 
         async def work(tx: Transaction) -> list[VersionRecord]:
             holder = await self._grants.holder(tx, principal, owner, namespace, name, "read")
-            stored, _ = await self._live(tx, holder, namespace, name, owner, locked=False)
-            return await self._store.versions(tx, holder, stored)
+            found = await self._live(tx, holder, namespace, name, owner, locked=False)
+            return await self._store.versions(tx, holder, found.key)
 
         async with self._trail.refusals(principal, owner, name, "read"):
             return await self._database.read(work, principal)
@@ -85,12 +85,12 @@ class History:
 
             async def change() -> KeyRecord:
                 found = await self._live(tx, holder, namespace, name, owner)
-                if version == found[0].current_version:
+                if version == found.key.current_version:
                     raise VersionInUse(f"Version {version} of {name!r} is the current one already.")
                 opened = await self._store.open(tx, holder, namespace, name, version)
                 if opened is None:
                     raise not_found(name, owner)
-                new = NewValue(value=opened.value, is_text=opened.is_text, expires_at=found[0].expires_at)
+                new = NewValue(value=opened.value, is_text=opened.is_text, expires_at=found.key.expires_at)
                 record = await self._store.replace(tx, holder, found, new, live=True)
                 await self._verifiers.value_changed(tx, holder, namespace, name, b"")
                 await self._trail.tell(tx, principal, holder, "key.rolled-back", record)
@@ -127,9 +127,9 @@ class History:
 
             async def change() -> VersionRecord:
                 found = await self._live(tx, holder, namespace, name, None)
-                destroyed = await self._store.destroy(tx, holder, found[0], version)
+                destroyed = await self._store.destroy(tx, holder, found.key, version)
                 await bump(tx)
-                record = found[0].record(found[1])
+                record = found.key.record(found.tags)
                 await self._trail.tell(tx, principal, holder, "version.destroyed", record, version=version)
                 return destroyed
 
@@ -140,8 +140,8 @@ class History:
 
     async def _live(
         self, tx: Transaction, holder: Account, namespace: str, name: str, owner: str | None, *, locked: bool = True
-    ) -> tuple[StoredKey, dict[str, str]]:
+    ) -> FoundKey:
         found = await self._store.find(tx, holder, namespace, name, locked=locked)
-        if found is None or found[0].gone(now_us()):
+        if found is None or found.key.gone(now_us()):
             raise not_found(name, owner)
         return found

@@ -137,8 +137,16 @@ class Keyring:
         key = self.subkey(purpose)
         return lambda data: crypto.mac(key, data)
 
-    async def current(self, tx: Transaction, tenant: str) -> tuple[str, bytes]:
-        """Return id and bytes of the tenant's newest key, making the first one; needs a writing transaction."""
+    async def current(self, tx: Transaction, tenant: str, newest: str | None = None) -> tuple[str, bytes]:
+        """Return id and bytes of the tenant's newest key, making the first one; needs a writing transaction.
+
+        Args:
+            tx: that transaction.
+            tenant: whose.
+            newest: its id, where the transaction has found it already.
+        """
+        if newest is not None and (warm := self._warm.get(newest)) is not None:
+            return newest, warm
         row = await tx.one(_NEWEST, tenant_=tenant)
         if row is not None:
             return row[0], self.unwrap(tenant, row[0], row[1], row[2])
@@ -238,7 +246,7 @@ async def _stretching(tx: Transaction) -> crypto.Stretching:
 
 def dek_id(key_id: str) -> bytes:
     """Return the 16 bytes that name the data keys of a stored key: its UUID."""
-    return uuid.UUID(key_id).bytes
+    return bytes.fromhex(key_id.replace("-", ""))
 
 
 def _first_id(tenant: str) -> str:

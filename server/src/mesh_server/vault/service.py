@@ -95,8 +95,8 @@ class Vault:
 
             async def change() -> KeyRecord:
                 found = await self._store.find(tx, holder, namespace, name)
-                live = found is not None and not found[0].gone(now_us())
-                check_precondition(precondition, found[0].rev if found is not None and live else None)
+                live = found is not None and not found.key.gone(now_us())
+                check_precondition(precondition, found.key.rev if found is not None and live else None)
                 if found is None:
                     record = await self._store.create(tx, holder, namespace, name, new)
                 else:
@@ -219,7 +219,7 @@ class Vault:
         async def look(tx: Transaction) -> bool:
             for name in names:
                 found = await self._store.find(tx, principal.account, "", name, locked=False)
-                if found is not None and not found[0].gone(now_us()):
+                if found is not None and not found.key.gone(now_us()):
                     return True
             return False
 
@@ -304,9 +304,9 @@ class Vault:
 
             async def change() -> Deleted:
                 found, now = await self._store.find(tx, holder, namespace, name), now_us()
-                if found is None or found[0].gone(now):
+                if found is None or found.key.gone(now):
                     raise not_found(name, owner)
-                check_precondition(precondition, found[0].rev)
+                check_precondition(precondition, found.key.rev)
                 record = await self._store.mark(tx, holder, found, deleted_at=now)
                 await self._verifiers.value_changed(tx, holder, namespace, name, b"")
                 await bump(tx)
@@ -344,7 +344,7 @@ class Vault:
 
             async def change() -> KeyRecord:
                 found = await self._store.find(tx, holder, namespace, name)
-                deleted_at = None if found is None else found[0].deleted_at
+                deleted_at = None if found is None else found.key.deleted_at
                 if found is None or (deleted_at and deleted_at + self.limits.restore_window_us <= now_us()):
                     raise not_found(name, owner)
                 if deleted_at is None:

@@ -1,10 +1,10 @@
 """The vault's SQL, compiled once per dialect. Every statement is bound to a tenant, and to an owner or one key's id."""
 
-from sqlalchemy import Select, bindparam, insert, null, select, update
+from sqlalchemy import Select, bindparam, func, insert, null, select, update
 from sqlalchemy.sql.dml import Delete
 from sqlalchemy.sql.expression import delete
 
-from mesh_server.vault.models import key_tags, key_versions, keys
+from mesh_server.vault.models import key_tags, key_versions, keys, tenant_keys
 
 _OWNED = (keys.c.tenant_id == bindparam("tenant_")) & (keys.c.owner_id == bindparam("owner_"))
 _IN_NAMESPACE = _OWNED & (keys.c.namespace == bindparam("namespace_"))
@@ -42,10 +42,17 @@ _TAGGED = (
     .label("tagged")
 )
 _PROVEN = (*KEY, keys.c.mac, _TAGGED)
+#: The tenant's newest key, which a new value is sealed under: found along with what is to be changed.
+_TENANT_KEY = (
+    select(func.max(tenant_keys.c.id))
+    .where(tenant_keys.c.tenant_id == keys.c.tenant_id)
+    .scalar_subquery()
+    .label("tenant_key_id")
+)
 
+FIND = select(*_PROVEN, _TENANT_KEY).where(_NAMED)
 #: Locks the row where the database has row locks.
-FIND_LOCKED = select(*_PROVEN).where(_NAMED).with_for_update()
-FIND = select(*_PROVEN).where(_NAMED)
+FIND_LOCKED = FIND.with_for_update()
 
 
 def _open(*, current: bool) -> Select[tuple[object, ...]]:

@@ -52,11 +52,26 @@ class StoredKey(msgspec.Struct, frozen=True):
         )
 
 
+class FoundKey(msgspec.Struct, frozen=True):
+    """A key that was found, whether it is live or not.
+
+    Attributes:
+        tenant_key_id: the tenant's newest key, which a new value is sealed under.
+    """
+
+    key: StoredKey
+    tags: dict[str, str]
+    tenant_key_id: str | None
+
+
 COLUMNS = StoredKey.__struct_fields__
+_PARAMETERS = tuple(f"{column}_" for column in COLUMNS)
 _WIDTH = len(COLUMNS)
 _V = len(statements.VERSION)
 #: Where a version's columns begin in a row of `statements.OPEN`: behind the key's, its mac, and whether it has tags.
 _OPENED = _WIDTH + 2
+#: Where a row of `statements.FIND` has the tenant's newest key: in their place.
+_FOUND = _WIDTH + 2
 #: Rows whose proofs are kept, and the largest sealed value, in bytes, among them.
 _MOST_WARM, _LARGEST_WARM = 4_096, 4_096
 sealed = attrgetter(*COLUMNS)
@@ -81,11 +96,11 @@ class Store:
 
     async def find(
         self, tx: Transaction, holder: Account, namespace: str, name: str, *, locked: bool = True
-    ) -> tuple[StoredKey, dict[str, str]] | None:
-        """Return a key and its tags, whether it is live or not; locked for a change unless it is only looked at."""
+    ) -> FoundKey | None:
+        """Return a key, whether it is live or not; locked for a change unless it is only looked at."""
         statement = statements.FIND_LOCKED if locked else statements.FIND
         row = await tx.one(statement, **_named(holder, namespace, name))
-        return None if row is None else await self._proven(tx, holder, row)
+        return None if row is None else FoundKey(*await self._proven(tx, holder, row), row[_FOUND])
 
     async def create(self, tx: Transaction, holder: Account, namespace: str, name: str, new: NewValue) -> KeyRecord:
         """Store the first version of a key."""
@@ -94,21 +109,22 @@ class Store:
             uuid7(), holder.account_id, namespace, name, 1, 1, new.note or None, now, now, new.expires_at, None
         )
         tags = new.tags or {}
-        columns = {f"{column}_": value for column, value in zip(COLUMNS, sealed(stored), strict=True)}
-        mac = self._seals.key(holder.tenant_id, sealed(stored), tags)
+        row = sealed(stored)
+        columns = dict(zip(_PARAMETERS, row, strict=True))
+        mac = self._seals.key(holder.tenant_id, row, tags)
         await tx.execute(statements.ADD, tenant_id_=holder.tenant_id, **columns, mac_=mac)
         await self._set_tags(tx, holder, stored.id, tags)
-        await self._add_version(tx, holder, stored, new.value, is_text=new.is_text)
+        await self._add_version(tx, holder, stored, new)
         return stored.record(tags)
 
     async def replace(
-        self, tx: Transaction, holder: Account, found: tuple[StoredKey, dict[str, str]], new: NewValue, *, live: bool
+        self, tx: Transaction, holder: Account, found: FoundKey, new: NewValue, *, live: bool
     ) -> KeyRecord:
         """Store a value as the next version of a key.
 
         A key that was gone begins anew: what described the old one does not describe the new one.
         """
-        stored, tags = found
+        stored, tags = found.key, found.tags
         now = now_us()
         note = (stored.note if live else None) if new.note is None else new.note or None
         if new.tags is not None or not live:
@@ -126,14 +142,12 @@ class Store:
             deleted_at=None,
         )
         await self._save(tx, holder, changed, tags)
-        await self._add_version(tx, holder, changed, new.value, is_text=new.is_text)
+        await self._add_version(tx, holder, changed, new, found.tenant_key_id)
         return changed.record(tags)
 
-    async def mark(
-        self, tx: Transaction, holder: Account, found: tuple[StoredKey, dict[str, str]], *, deleted_at: int | None
-    ) -> KeyRecord:
+    async def mark(self, tx: Transaction, holder: Account, found: FoundKey, *, deleted_at: int | None) -> KeyRecord:
         """Mark a key as deleted, or as live again."""
-        stored, tags = found
+        stored, tags = found.key, found.tags
         changed = replace(stored, rev=stored.rev + 1, updated_at=now_us(), deleted_at=deleted_at)
         await self._save(tx, holder, changed, tags)
         return changed.record(tags)
@@ -282,30 +296,34 @@ class Store:
         return StoredKey(*row[:_WIDTH]), tags
 
     async def _save(self, tx: Transaction, holder: Account, stored: StoredKey, tags: Mapping[str, str]) -> None:
-        columns = {f"{column}_": value for column, value in zip(COLUMNS, sealed(stored), strict=True)}
-        for fixed in ("owner_id_", "namespace_", "name_"):
-            del columns[fixed]
-        mac = self._seals.key(holder.tenant_id, sealed(stored), tags)
+        row = sealed(stored)
+        columns = dict(zip(_PARAMETERS, row, strict=True))
+        mac = self._seals.key(holder.tenant_id, row, tags)
         await tx.execute(statements.CHANGE, tenant_id_=holder.tenant_id, **columns, mac_=mac)
 
     async def _add_version(
-        self, tx: Transaction, holder: Account, stored: StoredKey, value: bytes, *, is_text: bool
+        self,
+        tx: Transaction,
+        holder: Account,
+        stored: StoredKey,
+        new: NewValue,
+        newest_tenant_key: str | None = None,
     ) -> None:
         version, key_id = stored.current_version, stored.id
-        tenant_key_id, tenant_key = await self._keyring.current(tx, holder.tenant_id)
+        tenant_key_id, tenant_key = await self._keyring.current(tx, holder.tenant_id, newest_tenant_key)
         dek = crypto.random_key()
-        row = (version, tenant_key_id, is_text, stored.updated_at, None)
+        row = (version, tenant_key_id, new.is_text, stored.updated_at, None)
         await tx.execute(
             statements.ADD_VERSION,
             tenant_id_=holder.tenant_id,
             key_id_=key_id,
             version_=version,
             tenant_key_id_=tenant_key_id,
-            is_text_=is_text,
+            is_text_=new.is_text,
             wrapped_dek_=crypto.seal(
                 tenant_key, dek_id(tenant_key_id), dek, place_of_value(holder, key_id, version, "data-key")
             ),
-            blob_=crypto.seal(dek, dek_id(key_id), value, place_of_value(holder, key_id, version, "value")),
+            blob_=crypto.seal(dek, dek_id(key_id), new.value, place_of_value(holder, key_id, version, "value")),
             created_at_=stored.updated_at,
             destroyed_at_=None,
             mac_=self._seals.version(holder.tenant_id, key_id, row),
