@@ -112,12 +112,13 @@ class Published:
             timeout=PATIENCE_S,
         )
 
-    def run(self, *steps: tuple, seconds: float | None = None) -> list:
+    def run(self, *steps: tuple, seconds: float | None = None, patience_s: float = PATIENCE_S) -> list:
         """Call methods one after the other in one process; an exception is a result, too.
 
         Args:
             steps: as `Steps` builds them.
             seconds: for which a request is waited for, in place of the client's own number.
+            patience_s: seconds for all of them.
         """
         self.home.mkdir(parents=True, exist_ok=True)
         wanted, results = self.folder / "steps.json", self.folder / "results.json"
@@ -129,7 +130,7 @@ class Published:
             cwd=self.folder,
             stdin=subprocess.DEVNULL,
             capture_output=True,  # never shown: one of them prints its tokens
-            timeout=PATIENCE_S,
+            timeout=patience_s,
         )
         assert results.is_file(), f"the driver ended with {done.returncode}"
         return json.loads(results.read_text())
