@@ -3,11 +3,16 @@
 import dataclasses
 import importlib
 import inspect
+import io
+import operator
 import pkgutil
 
 import msgspec
+import rich.console
 
+import mesh_protocol.messages
 import mesh_server
+from mesh_server.vault.models import NewValue
 
 #: Members that hold a secret or somebody's words, whatever the record is.
 SECRET = {
@@ -46,9 +51,11 @@ def records():
 
 
 def shown(record):
-    """Return the members that `repr` shows."""
+    """Return the members that `repr` shows, or the library rich, which asks msgspec's structures for something else."""
     if issubclass(record, msgspec.Struct):
-        return set(record.__struct_fields__) if record.__repr__ is msgspec.Struct.__repr__ else set()
+        told = (record.__repr__, record.__rich_repr__)
+        theirs = (msgspec.Struct.__repr__, msgspec.Struct.__rich_repr__)
+        return set(record.__struct_fields__) if any(map(operator.is_, told, theirs)) else set()
     if dataclasses.is_dataclass(record) and hasattr(record.__repr__, "__wrapped__"):  # the one that the library made
         return {field.name for field in dataclasses.fields(record) if field.repr}
     return set()
@@ -64,14 +71,27 @@ def test_no_repr_shows_a_secret():
     assert not bad
 
 
+def test_rich_shows_no_value_where_repr_shows_none():
+    told = rich.console.Console(file=io.StringIO(), width=200)
+    told.print(NewValue(value=b"very-secret", is_text=True))
+    told.print([mesh_protocol.messages.SubmitProof(challenge_id="a", proof="very-secret")])
+    assert "very-secret" not in told.file.getvalue()
+
+
 def test_it_would_be_noticed():
     class Told(msgspec.Struct):
         token: str
+
+    class Half(msgspec.Struct):
+        token: str
+
+        def __repr__(self):
+            return "<Half>"
 
     @dataclasses.dataclass
     class Said:
         messages: list[str]
         kept: str = dataclasses.field(default="", repr=False)
 
-    assert shown(Told) == {"token"}
+    assert shown(Told) == shown(Half) == {"token"}
     assert shown(Said) == {"messages"}

@@ -7,7 +7,7 @@ refuses members that it does not know, a client ignores them.
 import base64
 import binascii
 from datetime import datetime
-from typing import Annotated
+from typing import Annotated, Any
 
 import msgspec
 from msgspec import Meta
@@ -32,6 +32,9 @@ class _Request(msgspec.Struct, forbid_unknown_fields=True, rename="camel", kw_on
 
     def __repr__(self) -> str:
         return f"<{type(self).__name__}>"
+
+    def __rich_repr__(self) -> list[tuple[str, Any]]:
+        return []  # the library `rich` asks for this first
 
 
 class StartEnrollment(_Request):

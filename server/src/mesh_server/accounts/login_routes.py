@@ -62,7 +62,7 @@ class WantedRefresh(Quiet, msgspec.Struct):
     refresh_token: str
 
 
-class LoginTokens(msgspec.Struct, omit_defaults=True):
+class LoginTokens(Quiet, msgspec.Struct, omit_defaults=True):
     """Tokens as the issuer gave them out."""
 
     success: bool
@@ -72,10 +72,6 @@ class LoginTokens(msgspec.Struct, omit_defaults=True):
     refresh_token: str | None = None
     id_token: str | None = None
     scope: str | None = None
-
-    def __repr__(self) -> str:
-        """Return nothing of what they are."""
-        return "<LoginTokens>"
 
 
 class Valid(msgspec.Struct):

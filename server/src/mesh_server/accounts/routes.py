@@ -11,6 +11,7 @@ from mesh_server.accounts.models import Principal, TokenRecord
 from mesh_server.accounts.service import Accounts
 from mesh_server.asgi import ANY, Endpoint, Request, Send, send_json
 from mesh_server.ids import microseconds, moment
+from mesh_server.quiet import Quiet
 
 ScopeName = Literal["admin", "act-as", "chat", "keys:read", "keys:write", "verify"]
 Moment = Annotated[datetime, msgspec.Meta(tz=True)]
@@ -51,7 +52,7 @@ class Token(msgspec.Struct):
     expires_at: datetime | None
 
 
-class MadeToken(Token):
+class MadeToken(Quiet, Token):
     """A new API token with its text, which is shown this once."""
 
     token: str

@@ -7,6 +7,7 @@ from pathlib import Path
 import msgspec
 
 from mesh_server.chat.formats.common import UNKNOWN, Abilities
+from mesh_server.quiet import Quiet
 from mesh_server.vault.answers import KEPT_US
 
 #: The provider that runs on this machine.
@@ -95,7 +96,7 @@ class LocalSettings:
     log_file: Path
 
 
-class Target(msgspec.Struct, kw_only=True):
+class Target(Quiet, msgspec.Struct, kw_only=True):
     """Where one call goes. `repr` does not show the key.
 
     Attributes:

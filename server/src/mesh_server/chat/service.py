@@ -60,7 +60,7 @@ class _Embeddings(Quiet, msgspec.Struct):
     usage: _EmbeddingUsage | None = None
 
 
-class _Call(msgspec.Struct):
+class _Call(Quiet, msgspec.Struct):
     """One call to a provider: where it goes, with which members, and what is known of its answer."""
 
     target: Target

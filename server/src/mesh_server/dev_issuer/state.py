@@ -8,8 +8,10 @@ from typing import Any, Literal
 
 import msgspec
 
+from mesh_server.quiet import Quiet
 
-class SigningKey(msgspec.Struct):
+
+class SigningKey(Quiet, msgspec.Struct):
     """A key that signs, or signed: the newest is the first. `repr` does not show it."""
 
     kid: str
@@ -82,7 +84,7 @@ class State(msgspec.Struct):
     codes: dict[str, Code] = msgspec.field(default_factory=dict)
 
 
-class Grant(msgspec.Struct, frozen=True):
+class Grant(Quiet, msgspec.Struct, frozen=True):
     """Who logged in, for what, and as which login."""
 
     name: str
@@ -91,10 +93,6 @@ class Grant(msgspec.Struct, frozen=True):
     family: str
     nonce: str | None = None
     refresh_token: str | None = None
-
-    def __repr__(self) -> str:
-        """Return nothing that could be used."""
-        return "<Grant>"
 
 
 def digest(secret: str) -> str:

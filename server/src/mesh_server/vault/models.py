@@ -7,6 +7,7 @@ import msgspec
 from sqlalchemy import BigInteger, Boolean, Column, Integer, LargeBinary, String, Table, Text
 
 from mesh_server.db.schema import metadata
+from mesh_server.quiet import Quiet
 
 DAY_US = 24 * 3600 * 1_000_000
 #: Deleted keys can be restored for this long where nothing else is configured.
@@ -166,7 +167,7 @@ class KeyRecord(msgspec.Struct, frozen=True, kw_only=True):
     provable: bool = False
 
 
-class OpenedKey(msgspec.Struct, frozen=True):
+class OpenedKey(Quiet, msgspec.Struct, frozen=True):
     """A key with its value in the clear; lives as long as the request. `repr` does not show the value."""
 
     record: KeyRecord
@@ -179,7 +180,7 @@ class OpenedKey(msgspec.Struct, frozen=True):
         return f"<OpenedKey {self.record.name!r} version {self.version}>"
 
 
-class NewValue(msgspec.Struct, frozen=True, kw_only=True):
+class NewValue(Quiet, msgspec.Struct, frozen=True, kw_only=True):
     """A value to store, with what describes it. `repr` does not show the value.
 
     Attributes:

@@ -13,6 +13,7 @@ from mesh_protocol.messages import ID_BYTES, from_text
 from mesh_server.asgi import Parameter, Request
 from mesh_server.errors import InvalidRequest
 from mesh_server.ids import microseconds, moment
+from mesh_server.quiet import Quiet
 from mesh_server.vault.checks import ANYHOW, Precondition
 from mesh_server.vault.idempotency import Once
 from mesh_server.vault.models import KeyRecord, NewValue, VersionRecord
@@ -24,7 +25,7 @@ VersionNumber = Annotated[int, msgspec.Meta(ge=1, le=999_999_999)]
 TagPair = Annotated[str, msgspec.Meta(pattern="^[^:]*:")]
 
 
-class StoreKey(msgspec.Struct, forbid_unknown_fields=True):
+class StoreKey(Quiet, msgspec.Struct, forbid_unknown_fields=True):
     """A value to store: text, or bytes in base64; one of the two.
 
     Storing ends what could verify the old value, and every enrolment of it that is under way. `provable` spares
@@ -37,10 +38,6 @@ class StoreKey(msgspec.Struct, forbid_unknown_fields=True):
     note: str | None = None
     expires_at: Moment | None = None
     provable: bool | str = False
-
-    def __repr__(self) -> str:
-        """Return nothing of the value."""
-        return "<StoreKey>"
 
 
 class RollBack(msgspec.Struct, forbid_unknown_fields=True):
@@ -69,7 +66,7 @@ class KeyAnswer(Key):
     success: bool = True
 
 
-class OpenedKeyAnswer(Key):
+class OpenedKeyAnswer(Quiet, Key):
     """A key with its value: `value` for text, `value_base64` for bytes."""
 
     success: bool = True

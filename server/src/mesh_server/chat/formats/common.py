@@ -26,7 +26,7 @@ ThinkingMode = Literal["on", "adaptive", "between_tools", "off"]
 Reason = Literal["stop", "stop_sequence", "length", "tools", "refusal", "pause"]
 
 
-class ChatRequest(msgspec.Struct, kw_only=True):
+class ChatRequest(Quiet, msgspec.Struct, kw_only=True):
     """A chat request as a surface read it. `repr` does not show what was said.
 
     Attributes:
