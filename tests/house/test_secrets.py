@@ -10,6 +10,7 @@ import pkgutil
 import msgspec
 import rich.console
 
+import mesh
 import mesh_protocol.messages
 import mesh_server
 from mesh_server.vault.models import NewValue
@@ -31,7 +32,9 @@ SECRET = {
 }
 #: Records whose member of such a name is something else, each with what it is.
 OTHER = {
+    "Config": "token: a Secret",
     "Endpoint": "body: the type of one",
+    "Reply": "headers: of an answer",
     "Text": "value: none",
     "TrailEvent": "token: its id",
     "OpenAIErrorAnswer": "types of the document alone, never made",
@@ -39,14 +42,16 @@ OTHER = {
 
 
 def records():
-    """Return every record of the server that can hold one of them."""
+    """Return every record of both sides that can hold one of them."""
     found = set()
-    for module in pkgutil.walk_packages(mesh_server.__path__, "mesh_server."):
-        if module.name.endswith(("__main__", "local_worker")) or ".versions" in module.name:
-            continue
-        for record in vars(importlib.import_module(module.name)).values():
-            if inspect.isclass(record) and record.__module__.startswith("mesh_server"):
-                found.add(record)
+    for package in (mesh, mesh_protocol, mesh_server):
+        name = package.__name__
+        for module in pkgutil.walk_packages(package.__path__, f"{name}."):
+            if module.name.endswith(("__main__", "local_worker")) or ".versions" in module.name:
+                continue
+            for record in vars(importlib.import_module(module.name)).values():
+                if inspect.isclass(record) and record.__module__.startswith(name):
+                    found.add(record)
     return found
 
 

@@ -7,12 +7,13 @@ refuses members that it does not know, a client ignores them.
 import base64
 import binascii
 from datetime import datetime
-from typing import Annotated, Any
+from typing import Annotated
 
 import msgspec
 from msgspec import Meta
 
 from mesh_protocol.group import DecodingError
+from mesh_protocol.quiet import Quiet
 
 #: Largest body of a request in bytes.
 MAX_MESSAGE_BYTES = 16 * 1024
@@ -27,14 +28,8 @@ RecordText = Annotated[str, Meta(min_length=172, max_length=172, description="12
 ResponseText = Annotated[str, Meta(min_length=216, max_length=216, description="162 bytes in base64url")]
 
 
-class _Request(msgspec.Struct, forbid_unknown_fields=True, rename="camel", kw_only=True, omit_defaults=True):
+class _Request(Quiet, msgspec.Struct, forbid_unknown_fields=True, rename="camel", kw_only=True, omit_defaults=True):
     """A body that a server reads. `repr` shows nothing."""
-
-    def __repr__(self) -> str:
-        return f"<{type(self).__name__}>"
-
-    def __rich_repr__(self) -> list[tuple[str, Any]]:
-        return []  # the library `rich` asks for this first
 
 
 class StartEnrollment(_Request):

@@ -7,10 +7,10 @@ from typing import Any
 
 import msgspec
 
+from mesh_protocol.quiet import Quiet
 from mesh_server.accounts.oidc.exchange import Exchange
 from mesh_server.accounts.oidc.models import LOGIN_SCOPE
 from mesh_server.asgi import ANY, PUBLIC, Endpoint, Handler, Request, Send, send_json
-from mesh_server.quiet import Quiet
 from mesh_server.ratelimit import AddressLimit
 
 #: Where the endpoints of a login are; the first is theirs, the others are those of published clients.

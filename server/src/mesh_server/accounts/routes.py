@@ -6,12 +6,12 @@ from typing import Annotated, Any, Literal
 
 import msgspec
 
+from mesh_protocol.quiet import Quiet
 from mesh_server.accounts.login_routes import PREFIXES
 from mesh_server.accounts.models import Principal, TokenRecord
 from mesh_server.accounts.service import Accounts
 from mesh_server.asgi import ANY, Endpoint, Request, Send, send_json
 from mesh_server.ids import microseconds, moment
-from mesh_server.quiet import Quiet
 
 ScopeName = Literal["admin", "act-as", "chat", "keys:read", "keys:write", "verify"]
 Moment = Annotated[datetime, msgspec.Meta(tz=True)]

@@ -7,10 +7,10 @@ from urllib.parse import urlsplit
 
 import msgspec
 
+from mesh_protocol.quiet import Quiet
 from mesh_server.accounts.oidc.models import LEEWAY_S, Flow, Issuer
 from mesh_server.addresses import check_url, is_loopback
 from mesh_server.errors import StartupError
-from mesh_server.quiet import Quiet
 
 #: The tenant of an issuer that names none.
 DEFAULT_TENANT = "default"

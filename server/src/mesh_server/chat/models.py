@@ -6,8 +6,8 @@ from pathlib import Path
 
 import msgspec
 
+from mesh_protocol.quiet import Quiet
 from mesh_server.chat.formats.common import UNKNOWN, Abilities
-from mesh_server.quiet import Quiet
 from mesh_server.vault.answers import KEPT_US
 
 #: The provider that runs on this machine.

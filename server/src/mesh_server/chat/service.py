@@ -9,6 +9,7 @@ from typing import Any, TypeVar
 
 import msgspec
 
+from mesh_protocol.quiet import Quiet
 from mesh_server.accounts.models import Principal
 from mesh_server.billing.models import UsageEvent
 from mesh_server.billing.service import Billing
@@ -31,7 +32,6 @@ from mesh_server.chat.upstream.calls import Calls, limits_of, usable_key
 from mesh_server.chat.upstream.meanings import failure_of
 from mesh_server.chat.upstream.pool import Pool
 from mesh_server.errors import InvalidJSON, MeshError, ProviderFailed, ProviderRejected, UnsupportedFeature
-from mesh_server.quiet import Quiet
 from mesh_server.vault.answers import StoredAnswers
 from mesh_server.vault.service import Vault
 

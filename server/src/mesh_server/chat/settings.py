@@ -6,10 +6,10 @@ from typing import Protocol
 
 import msgspec
 
+from mesh_protocol.quiet import Quiet
 from mesh_server.addresses import check_url, host_of, is_loopback
 from mesh_server.chat.models import OFFICIAL, Fallback, Provider
 from mesh_server.errors import StartupError
-from mesh_server.quiet import Quiet
 
 #: The providers that are always there: variables of key and address, names of keys in a vault.
 _USUAL = {

@@ -8,7 +8,7 @@ from typing import Any, Literal
 
 import msgspec
 
-from mesh_server.quiet import Quiet
+from mesh_protocol.quiet import Quiet
 
 
 class SigningKey(Quiet, msgspec.Struct):

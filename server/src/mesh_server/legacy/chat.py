@@ -4,6 +4,7 @@ from dataclasses import replace
 
 import msgspec
 
+from mesh_protocol.quiet import Quiet
 from mesh_server.asgi import Endpoint, Handler, Request, Send
 from mesh_server.chat.calls import Call, OnceRoutes
 from mesh_server.chat.routes import ChatRoutes, headers_of
@@ -13,7 +14,6 @@ from mesh_server.legacy import bodies
 from mesh_server.legacy.refusals import MOVED, is_theirs, send_moved_error
 from mesh_server.legacy.repeats import repeat_of
 from mesh_server.legacy.stream import PlainSend
-from mesh_server.quiet import Quiet
 
 #: The path of Mesh chat, which they try, too.
 SHARED = "/api/v1/chat/completions"

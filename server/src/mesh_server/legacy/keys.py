@@ -4,10 +4,10 @@ from typing import Any
 
 import msgspec
 
+from mesh_protocol.quiet import Quiet
 from mesh_server.accounts.models import Principal
 from mesh_server.asgi import Endpoint, Parameter, Request, Send, send_json
 from mesh_server.errors import InvalidRequest, KeyNotFound
-from mesh_server.quiet import Quiet
 from mesh_server.vault.models import NewValue
 from mesh_server.vault.service import Vault
 

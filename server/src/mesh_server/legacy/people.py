@@ -5,12 +5,12 @@ from typing import Annotated
 
 import msgspec
 
+from mesh_protocol.quiet import Quiet
 from mesh_server.accounts.routes import Credits
 from mesh_server.accounts.service import Accounts
 from mesh_server.asgi import ANY, PUBLIC, Endpoint, Request, Send, send_json
 from mesh_server.ids import moment
 from mesh_server.legacy.refusals import MOVED, send_moved_error
-from mesh_server.quiet import Quiet
 
 _NO_STORE = (b"cache-control", b"no-store")
 #: Largest body in bytes.

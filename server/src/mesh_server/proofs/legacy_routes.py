@@ -5,11 +5,11 @@ from collections.abc import Callable
 import msgspec
 
 from mesh_protocol.messages import MAX_MESSAGE_BYTES
+from mesh_protocol.quiet import Quiet
 from mesh_server.addresses import network_of
 from mesh_server.asgi import Endpoint, Parameter, Request, Send, send_json
 from mesh_server.errors import InvalidRequest
 from mesh_server.proofs.legacy_service import LegacyProofs
-from mesh_server.quiet import Quiet
 
 _NO_STORE = (b"cache-control", b"no-store")
 _NAME = (

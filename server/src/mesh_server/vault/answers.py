@@ -13,6 +13,7 @@ import msgspec
 from sqlalchemy import and_, bindparam, insert, or_, select, update
 from sqlalchemy.sql.expression import delete
 
+from mesh_protocol.quiet import Quiet
 from mesh_server.accounts.models import Principal
 from mesh_server.audit.chain import KeyedHash
 from mesh_server.db.engine import Database
@@ -20,7 +21,6 @@ from mesh_server.db.schema import Row, Transaction
 from mesh_server.db.scope import ServerWork
 from mesh_server.errors import IdempotencyMismatch, OutcomeUnknown
 from mesh_server.ids import now_us
-from mesh_server.quiet import Quiet
 from mesh_server.vault import crypto
 from mesh_server.vault.crypto import equal
 from mesh_server.vault.keyring import Keyring, dek_id

@@ -6,8 +6,8 @@ from typing import NamedTuple
 import msgspec
 from sqlalchemy import BigInteger, Boolean, Column, Integer, LargeBinary, String, Table, Text
 
+from mesh_protocol.quiet import Quiet
 from mesh_server.db.schema import metadata
-from mesh_server.quiet import Quiet
 
 DAY_US = 24 * 3600 * 1_000_000
 #: Deleted keys can be restored for this long where nothing else is configured.

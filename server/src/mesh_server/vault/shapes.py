@@ -10,10 +10,10 @@ import msgspec
 
 from mesh_protocol.group import DecodingError
 from mesh_protocol.messages import ID_BYTES, from_text
+from mesh_protocol.quiet import Quiet
 from mesh_server.asgi import Parameter, Request
 from mesh_server.errors import InvalidRequest
 from mesh_server.ids import microseconds, moment
-from mesh_server.quiet import Quiet
 from mesh_server.vault.checks import ANYHOW, Precondition
 from mesh_server.vault.idempotency import Once
 from mesh_server.vault.models import KeyRecord, NewValue, VersionRecord

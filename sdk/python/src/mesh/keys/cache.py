@@ -20,6 +20,7 @@ from mesh._send import Ready
 from mesh.auth.filelock import FileLock
 from mesh.auth.store import Damaged, SealedFile
 from mesh.errors import MeshError
+from mesh_protocol.quiet import Quiet
 
 #: Seconds for which a value that was read may stand in for the server's.
 MAX_AGE_S = 7 * 86400.0
@@ -55,7 +56,7 @@ class StaleBytes(bytes):
     read_at: datetime
 
 
-class _Entry(msgspec.Struct):
+class _Entry(Quiet, msgspec.Struct):
     content: bytes
     is_text: bool
     read_at: float

@@ -9,6 +9,7 @@ from typing import Any, Protocol
 import msgspec
 
 from mesh_protocol.events import DONE, event
+from mesh_protocol.quiet import Quiet
 from mesh_server.chat.formats import same
 from mesh_server.chat.formats.anthropic_messages import answer as messages_answer
 from mesh_server.chat.formats.anthropic_messages import build as messages_build
@@ -42,7 +43,6 @@ from mesh_server.chat.formats.openai_responses import parse as responses_parse
 from mesh_server.chat.formats.openai_responses import stream as responses_stream
 from mesh_server.chat.formats.shared import named_event
 from mesh_server.errors import UnsupportedFeature
-from mesh_server.quiet import Quiet
 
 _encoder = msgspec.json.Encoder()
 

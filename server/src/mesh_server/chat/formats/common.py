@@ -11,7 +11,7 @@ from typing import Any, Literal
 import msgspec
 from msgspec import field
 
-from mesh_server.quiet import Quiet
+from mesh_protocol.quiet import Quiet
 
 #: The wire formats, of surfaces and of providers.
 Format = Literal["openai_chat", "openai_responses", "anthropic_messages"]

@@ -5,9 +5,9 @@ from typing import Any
 import msgspec
 
 from mesh_protocol.events import event
+from mesh_protocol.quiet import Quiet
 from mesh_server.chat.formats.common import Outcome, Usage
 from mesh_server.chat.formats.openai_chat.answer import write_usage
-from mesh_server.quiet import Quiet
 
 _members = msgspec.json.Decoder(dict[str, msgspec.Raw])
 _encoder = msgspec.json.Encoder()

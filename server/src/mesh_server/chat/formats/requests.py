@@ -9,10 +9,10 @@ from typing import Any, TypeVar
 
 import msgspec
 
+from mesh_protocol.quiet import Quiet
 from mesh_server.chat.formats.common import CHAT, MESSAGES, RESPONSES, ChatRequest
 from mesh_server.errors import InvalidRequest
 from mesh_server.jsonbody import decode_json
-from mesh_server.quiet import Quiet
 
 #: Most letters of a model's name.
 _MOST_NAME = 256

@@ -9,6 +9,7 @@ from typing import Any
 
 import msgspec
 
+from mesh_protocol.quiet import Quiet
 from mesh_server.chat.formats.anthropic_messages.answer import MessageUsage
 from mesh_server.chat.formats.anthropic_messages.thinking import EFFORTS as ANTHROPIC_EFFORTS
 from mesh_server.chat.formats.common import (
@@ -25,7 +26,6 @@ from mesh_server.chat.formats.openai_chat.build import effort_of
 from mesh_server.chat.formats.openai_responses.answer import Response
 from mesh_server.chat.formats.shared import fail
 from mesh_server.errors import UnsupportedFeature
-from mesh_server.quiet import Quiet
 
 _NULL = b"null"
 _encoder = msgspec.json.Encoder()

@@ -5,6 +5,7 @@ from email.utils import parsedate_to_datetime
 
 import msgspec
 
+from mesh_protocol.quiet import Quiet
 from mesh_server.chat.models import LOCAL, Target
 from mesh_server.chat.upstream.failures import Stalled, Unreachable, UpstreamFailure
 from mesh_server.errors import (
@@ -18,7 +19,6 @@ from mesh_server.errors import (
     ProviderTimeout,
     ProviderUnavailable,
 )
-from mesh_server.quiet import Quiet
 from mesh_server.telemetry import mask
 
 _MAX_RETRY_AFTER_S = 3600.0

@@ -5,6 +5,7 @@ from typing import Any
 
 import msgspec
 
+from mesh_protocol.quiet import Quiet
 from mesh_server.chat.formats.common import (
     MESSAGES,
     RESPONSES,
@@ -17,7 +18,6 @@ from mesh_server.chat.formats.common import (
     ToolCall,
     Usage,
 )
-from mesh_server.quiet import Quiet
 
 _TO_REASON: dict[str, Reason] = {
     "end_turn": "stop",

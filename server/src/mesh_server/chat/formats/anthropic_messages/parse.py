@@ -6,6 +6,7 @@ from typing import Any
 
 import msgspec
 
+from mesh_protocol.quiet import Quiet
 from mesh_server.chat.formats.common import (
     CHAT,
     MESSAGES,
@@ -28,7 +29,6 @@ from mesh_server.chat.formats.common import (
     ToolResult,
 )
 from mesh_server.chat.formats.shared import fail, open_request, unsupported
-from mesh_server.quiet import Quiet
 
 REFUSED = {
     "container": "A container kept by the provider (`container`)",

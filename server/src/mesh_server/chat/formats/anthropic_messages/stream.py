@@ -4,6 +4,7 @@ from typing import Any
 
 import msgspec
 
+from mesh_protocol.quiet import Quiet
 from mesh_server.chat.formats.anthropic_messages.answer import (
     Block,
     MessageUsage,
@@ -33,7 +34,6 @@ from mesh_server.chat.formats.common import (
     Usage,
 )
 from mesh_server.chat.formats.shared import named_event
-from mesh_server.quiet import Quiet
 
 _encoder = msgspec.json.Encoder()
 

@@ -4,6 +4,7 @@ from typing import Any
 
 import msgspec
 
+from mesh_protocol.quiet import Quiet
 from mesh_server.chat.formats.common import (
     CHAT,
     Part,
@@ -16,7 +17,6 @@ from mesh_server.chat.formats.common import (
     Usage,
 )
 from mesh_server.chat.formats.shared import text_of
-from mesh_server.quiet import Quiet
 
 _FROM_REASON: dict[Reason, str] = {
     "stop": "stop",

@@ -5,6 +5,7 @@ from typing import Any
 
 import msgspec
 
+from mesh_protocol.quiet import Quiet
 from mesh_server.chat.formats.common import (
     CHAT,
     MESSAGES,
@@ -26,7 +27,6 @@ from mesh_server.chat.formats.common import (
     ToolResult,
 )
 from mesh_server.chat.formats.shared import OPENAI_ONLY, data_url, fail, open_request, unsupported
-from mesh_server.quiet import Quiet
 
 #: What no other format has a place for, and whose loss would change the answer (docs/reference/translation.md).
 REFUSED = {

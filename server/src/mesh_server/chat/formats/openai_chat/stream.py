@@ -5,6 +5,7 @@ from typing import Any
 import msgspec
 
 from mesh_protocol.events import DONE, event
+from mesh_protocol.quiet import Quiet
 from mesh_server.chat.formats.common import (
     CHAT,
     Began,
@@ -31,7 +32,6 @@ from mesh_server.chat.formats.openai_chat.answer import (
     write_thinking,
     write_usage,
 )
-from mesh_server.quiet import Quiet
 
 _NULL = b"null"
 _encoder = msgspec.json.Encoder()

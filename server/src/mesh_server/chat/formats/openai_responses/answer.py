@@ -5,6 +5,7 @@ from typing import Any
 
 import msgspec
 
+from mesh_protocol.quiet import Quiet
 from mesh_server.chat.formats.common import (
     RESPONSES,
     Part,
@@ -17,7 +18,6 @@ from mesh_server.chat.formats.common import (
     Usage,
 )
 from mesh_server.chat.formats.openai_responses.build import seal
-from mesh_server.quiet import Quiet
 
 
 class _InputDetails(msgspec.Struct):

@@ -5,6 +5,7 @@ from typing import Any
 
 import msgspec
 
+from mesh_protocol.quiet import Quiet
 from mesh_server.chat.formats.common import (
     MESSAGES,
     RESPONSES,
@@ -26,7 +27,6 @@ from mesh_server.chat.formats.common import (
     ToolResult,
 )
 from mesh_server.chat.formats.shared import OPENAI_ONLY, data_url, fail, open_request, unsupported
-from mesh_server.quiet import Quiet
 
 #: State that the provider keeps, work that outlives the call, and more that no other format has.
 REFUSED = {

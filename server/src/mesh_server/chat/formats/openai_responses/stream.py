@@ -5,6 +5,7 @@ from typing import Any
 
 import msgspec
 
+from mesh_protocol.quiet import Quiet
 from mesh_server.chat.formats.common import (
     RESPONSES,
     Began,
@@ -32,7 +33,6 @@ from mesh_server.chat.formats.openai_responses.answer import (
     write_item,
 )
 from mesh_server.chat.formats.shared import named_event
-from mesh_server.quiet import Quiet
 
 _encoder = msgspec.json.Encoder()
 
