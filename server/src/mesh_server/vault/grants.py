@@ -155,7 +155,7 @@ class Grants:
             await self._audit.record(tx, principal, "grant.given", new.pattern, details=_told(made))
             return made
 
-        async with self._warm.changing():
+        with self._warm.changing:
             return await self._database.write(work, principal)
 
     async def given(self, principal: Principal) -> list[GrantRecord]:
@@ -194,7 +194,7 @@ class Grants:
             told = _told(_record(found[0][:-1]))
             await self._audit.record(tx, principal, "grant.revoked", found[0][3], details=told)
 
-        async with self._warm.changing():
+        with self._warm.changing:
             await self._database.write(work, principal)
 
     def _live(self, tenant_id: str, rows: Iterable[Row]) -> list[GrantRecord]:

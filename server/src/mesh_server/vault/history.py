@@ -98,8 +98,9 @@ class History:
 
             return await self._idempotency.run(tx, principal, once, KeyRecord, change)
 
-        async with self._trail.refusals(principal, owner, name, "write"), self._warm.changing():
-            return await self._database.write(work, principal)
+        async with self._trail.refusals(principal, owner, name, "write"):
+            with self._warm.changing:
+                return await self._database.write(work, principal)
 
     async def destroy(
         self,
@@ -135,7 +136,7 @@ class History:
 
             return await self._idempotency.run(tx, principal, once, VersionRecord, change)
 
-        async with self._warm.changing():
+        with self._warm.changing:
             return await self._database.write(work, principal)
 
     async def _live(

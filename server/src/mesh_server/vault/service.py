@@ -108,8 +108,9 @@ class Vault:
             return await self._idempotency.run(tx, principal, once, KeyRecord, change)
 
         touched = _touched(principal, owner, namespace, name, changed=True)
-        async with self._trail.refusals(principal, owner, name, "write"), self._warm.changing():
-            return await self._database.write(work, principal, touched)
+        async with self._trail.refusals(principal, owner, name, "write"):
+            with self._warm.changing:
+                return await self._database.write(work, principal, touched)
 
     async def get(
         self,
@@ -315,8 +316,9 @@ class Vault:
 
             return await self._idempotency.run(tx, principal, once, Deleted, change)
 
-        async with self._trail.refusals(principal, owner, name, "write"), self._warm.changing():
-            return await self._database.write(work, principal)
+        async with self._trail.refusals(principal, owner, name, "write"):
+            with self._warm.changing:
+                return await self._database.write(work, principal)
 
     async def restore(
         self,
@@ -355,8 +357,9 @@ class Vault:
 
             return await self._idempotency.run(tx, principal, once, KeyRecord, change)
 
-        async with self._trail.refusals(principal, owner, name, "write"), self._warm.changing():
-            return await self._database.write(work, principal)
+        async with self._trail.refusals(principal, owner, name, "write"):
+            with self._warm.changing:
+                return await self._database.write(work, principal)
 
     async def purge(self) -> int:
         """Remove for good what was deleted longer ago than the window, and stored answers whose day is over.

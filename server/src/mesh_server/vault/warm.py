@@ -5,8 +5,6 @@ the value lives as long as that. A key or a grant that is taken away is refused 
 """
 
 import time
-from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
 
 from mesh_server.accounts.models import Account, Principal
 from mesh_server.ids import now_us
@@ -42,9 +40,14 @@ class WarmKey:
 
 
 class Warm:
-    """What one process keeps."""
+    """What one process keeps.
+
+    Attributes:
+        changing: the context of a change of a key or a grant: all is forgotten behind it.
+    """
 
     def __init__(self) -> None:
+        self.changing = _Changing(self)
         self._kept: dict[Place, WarmKey] = {}
         self._forgotten = 0
         self._confirmed_until = 0.0
@@ -86,13 +89,20 @@ class Warm:
         for place in unused:
             del self._kept[place]
 
-    @asynccontextmanager
-    async def changing(self) -> AsyncIterator[None]:
-        """Forget everything when a change is over, whatever came of it."""
-        try:
-            yield
-        finally:
-            self.forget()
+
+class _Changing:
+    """Forgets everything when a change is over, whatever came of it."""
+
+    __slots__ = ("_warm",)
+
+    def __init__(self, warm: Warm) -> None:
+        self._warm = warm
+
+    def __enter__(self) -> None:
+        pass
+
+    def __exit__(self, *_: object) -> None:
+        self._warm.forget()
 
 
 def place_of(principal: Principal, names: tuple[str, ...], owner: str | None) -> Place:
