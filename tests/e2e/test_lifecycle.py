@@ -118,6 +118,12 @@ def test_only_their_owner_can_read_the_secret_files(machine):
     assert stat.S_IMODE(machine.data_dir.stat().st_mode) == 0o700
 
 
+@pytest.mark.skipif(sys.platform != "linux", reason="psutil reads another process's limits on Linux alone")
+def test_a_crash_leaves_no_memory_on_the_disk(machine):
+    machine.start("--no-model")
+    assert psutil.Process(machine.process.pid).rlimit(psutil.RLIMIT_CORE) == (0, 0)
+
+
 def test_no_file_and_no_log_holds_a_stored_secret_or_the_token(machine):
     secret, prompt = "s3cret-" + os.urandom(12).hex(), "prompt-" + os.urandom(12).hex()
     machine.environment["MESH_LOG_LEVEL"] = "debug"
