@@ -119,9 +119,12 @@ def test_only_their_owner_can_read_the_secret_files(machine):
 
 
 @pytest.mark.skipif(sys.platform != "linux", reason="psutil reads another process's limits on Linux alone")
-def test_a_crash_leaves_no_memory_on_the_disk(machine):
+def test_a_crash_leaves_no_memory_on_the_disk_and_files_are_open_as_many_as_may_be(machine):
     machine.start("--no-model")
-    assert psutil.Process(machine.process.pid).rlimit(psutil.RLIMIT_CORE) == (0, 0)
+    process = psutil.Process(machine.process.pid)
+    assert process.rlimit(psutil.RLIMIT_CORE) == (0, 0)
+    soft, hard = process.rlimit(psutil.RLIMIT_NOFILE)
+    assert soft == min(hard, 65_536)
 
 
 def test_no_file_and_no_log_holds_a_stored_secret_or_the_token(machine):

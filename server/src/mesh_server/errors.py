@@ -419,6 +419,12 @@ class ProviderUnavailable(MeshError):
     code = "provider_unavailable"
 
 
+class ServerOverloaded(MeshError):
+    """This server has no room for another call, whatever the provider has; nothing was sent."""
+
+    code = "server_overloaded"
+
+
 class ProviderTimeout(MeshError):
     """The provider did not answer, or stopped answering, in time."""
 

@@ -254,13 +254,6 @@ async def test_the_time_for_one_call_is_not_that_of_the_next_on_its_connection(d
         assert server.connections == 1
 
 
-async def test_waiting_for_a_connection_is_part_of_the_time_for_the_whole_call(direct, monkeypatch):
-    monkeypatch.setattr(direct_module, "MOST_CONNECTIONS", 1)
-    async with Bytes(b"HTTP/1.1 200 OK\r\n\r\nhi") as server, asyncio.timeout(4), exchange(direct, server):
-        with pytest.raises(Unreachable):
-            await ask(direct, server, within_s=0.1)
-
-
 async def test_nobody_there_is_unreachable(direct):
     with pytest.raises(Unreachable):
         await direct.request("GET", "http://127.0.0.1:1/", headers={}, body=None, idle_s=1.0)
@@ -324,32 +317,6 @@ async def test_a_cancelled_call_leaves_nothing(direct):
             await call
         assert await idle(direct) == [0]
         assert [origin.open for origin in direct._origins.values()] == [0]
-
-
-async def test_more_calls_than_connections_wait_for_their_turn(direct, monkeypatch):
-    monkeypatch.setattr(direct_module, "MOST_CONNECTIONS", 2)
-
-    async def takes_a_while(writer):
-        await asyncio.sleep(0.02)
-        writer.write(OK)
-
-    async with Bytes(takes_a_while) as server:
-        answers = await asyncio.gather(*(ask(direct, server) for _ in range(20)))
-        assert answers == [(200, b"hi")] * 20
-        assert server.connections == 2
-
-
-async def test_a_turn_that_never_comes_is_unreachable(direct, monkeypatch):
-    monkeypatch.setattr(direct_module, "MOST_CONNECTIONS", 1)
-    monkeypatch.setattr(direct_module, "CONNECT_S", 0.1)
-    async with Bytes(b"") as server:
-        holding = asyncio.create_task(ask(direct, server))
-        await asyncio.sleep(0.02)
-        with pytest.raises(Unreachable):
-            await ask(direct, server)
-        holding.cancel()
-        with contextlib.suppress(asyncio.CancelledError):
-            await holding
 
 
 async def test_unused_connections_are_closed(direct, monkeypatch):

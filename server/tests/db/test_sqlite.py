@@ -6,10 +6,11 @@ import sqlite3
 import pytest
 from sqlalchemy.dialects import sqlite
 
+from mesh_server.db import sqlite as sqlite_module
 from mesh_server.db.engine import Database
 from mesh_server.db.schema import Compiler
 from mesh_server.db.sqlite_writer import SQLiteTransaction
-from mesh_server.errors import StartupError
+from mesh_server.errors import DatabaseUnavailable, StartupError
 
 from .conftest import _CREATE, ADD, ALL, US, add, everything
 
@@ -45,6 +46,19 @@ async def test_few_statements_are_kept_prepared_for_whatever_number_of_rows():
     assert len(await tx.all(ALL)) == sum(range(1, 130))
     assert len(made) < 12
     connection.close()
+
+
+async def test_a_reader_that_can_not_be_opened_is_opened_by_the_next_read(database, monkeypatch):
+    def none_left(_):
+        raise sqlite3.OperationalError("unable to open database file")
+
+    with monkeypatch.context() as patch:
+        patch.setattr(sqlite_module, "_connect", none_left)
+        for long in (False, True):
+            with pytest.raises(DatabaseUnavailable):
+                await database.read(everything, US, long=long)
+    for long in (False, True):
+        assert await database.read(everything, US, long=long) == []
 
 
 async def test_a_unit_that_awaits_anything_else_is_refused(database):

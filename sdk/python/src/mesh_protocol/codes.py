@@ -219,6 +219,15 @@ CODES: dict[str, Code] = {
         ("Try again shortly; the operator finds the cause with `mesh-server doctor`.",),
         retryable=True,
     ),
+    "server_overloaded": Code(
+        503,
+        _SERVER,
+        (
+            "Wait as long as Retry-After says, then try again.",
+            "The operator can allow the server more open files, or give it more workers.",
+        ),
+        retryable=True,
+    ),
     # Limits
     "budget_exceeded": Code(
         402,

@@ -27,6 +27,7 @@ from mesh_server.errors import (
     ProviderRejected,
     ProviderTimeout,
     ProviderUnavailable,
+    ServerOverloaded,
 )
 from mesh_server.telemetry import logger
 
@@ -49,6 +50,7 @@ _OTHERS_MAY = (
     ProviderRateLimited,
     ProviderTimeout,
     ProviderUnavailable,
+    ServerOverloaded,
 )
 #: Failures that speak against a provider and not against a request or a key.
 _AGAINST_PROVIDER = (ProviderFailed, ProviderTimeout, ProviderUnavailable)

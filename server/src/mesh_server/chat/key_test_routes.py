@@ -59,7 +59,7 @@ def endpoints(key_tests: KeyTests) -> list[Endpoint]:
             errors=(
                 *("key_not_found", "grant_insufficient", "provider_not_found", "provider_rejected", "model_not_found"),
                 *("provider_rate_limited", "provider_quota_exceeded", "provider_failed", "provider_unavailable"),
-                *("provider_timeout", "vault_damaged", "storage_read_only"),
+                *("provider_timeout", "server_overloaded", "vault_damaged", "storage_read_only"),
             ),
         )
     ]

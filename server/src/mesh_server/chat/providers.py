@@ -11,7 +11,7 @@ from mesh_server.chat.models import LOCAL, ChatSettings, Provider, Target
 from mesh_server.chat.routing import Known, Route, routes
 from mesh_server.chat.upstream.calls import Calls
 from mesh_server.chat.upstream.local import LocalModels
-from mesh_server.errors import KeyNotFound, MeshError, ProviderKeyMissing, ProviderUnavailable
+from mesh_server.errors import KeyNotFound, MeshError, ProviderKeyMissing, ProviderUnavailable, ServerOverloaded
 from mesh_server.ids import today
 from mesh_server.vault.service import Vault
 
@@ -161,7 +161,7 @@ class Providers:
             return known[1]
         try:
             models = [listed.id for listed in await self._calls.models(bare_target(provider))]
-        except ProviderUnavailable:
+        except (ProviderUnavailable, ServerOverloaded):
             return []  # not running now: looked at again by the next request
         except MeshError:
             models = []  # it has no such list; its models must be configured

@@ -54,6 +54,7 @@ _CALL_ERRORS = (
     "provider_failed",
     "provider_unavailable",
     "provider_timeout",
+    "server_overloaded",
     "deadline_exceeded",
     "local_model_failed",
     "vault_damaged",

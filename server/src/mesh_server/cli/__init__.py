@@ -1,5 +1,6 @@
 """The command `mesh-server`. One file per command group; each is imported only when it is called."""
 
+import contextlib
 import importlib
 import sys
 
@@ -10,6 +11,9 @@ from mesh_server.errors import MeshError, StartupError
 
 #: Exit statuses that every Mesh command shares.
 FAILED, WRONG_USAGE, NOT_ALLOWED, NOT_FOUND, UNAVAILABLE, INTERRUPTED = 1, 2, 3, 4, 5, 130
+
+#: Descriptors that are asked for; more than connections to all providers and from all clients take.
+_MOST_FILES = 65_536
 
 _COMMANDS = {
     "dev": "Everything for one machine: set up, then serve on 127.0.0.1.",
@@ -62,16 +66,23 @@ def root() -> None:
 
 def main() -> None:
     """Run the command line; every failure is a sentence on stderr and an exit status, never a traceback."""
-    _leave_no_core_dump()
+    _set_limits()
     sys.exit(run(sys.argv[1:]))
 
 
-def _leave_no_core_dump() -> None:
-    """See to it that a crash writes no memory to the disk, neither of this process nor of its own: keys are in it."""
+def _set_limits() -> None:
+    """Set the limits of this process and of its own."""
     if sys.platform != "win32":
         import resource  # noqa: PLC0415 - not there on Windows
 
+        # A crash writes no memory to the disk: keys are in it.
         resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
+        # A stream through the gateway takes two descriptors, and the usual limit is 1,024; what may be had is had.
+        soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+        wanted = _MOST_FILES if hard == resource.RLIM_INFINITY else min(hard, _MOST_FILES)
+        if soft != resource.RLIM_INFINITY and soft < wanted:
+            with contextlib.suppress(ValueError, OSError):  # macOS allows less than it says
+                resource.setrlimit(resource.RLIMIT_NOFILE, (wanted, hard))
 
 
 def run(arguments: list[str]) -> int:

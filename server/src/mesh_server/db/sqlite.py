@@ -38,9 +38,9 @@ class SQLiteDatabase(Database):
         self._closed = False
         self._local = threading.local()
         self._reader_connections: list[sqlite3.Connection] = []
-        self._readers = ThreadPoolExecutor(READERS, "mesh-db-read", initializer=self._open_reader)
+        self._readers = ThreadPoolExecutor(READERS, "mesh-db-read")
         self._long_reads = Turns(LONG_READS)
-        self._long_readers = ThreadPoolExecutor(LONG_READS, "mesh-db-report", initializer=self._open_reader)
+        self._long_readers = ThreadPoolExecutor(LONG_READS, "mesh-db-report")
         self._writer = Writer(lambda: _connect(path), self._compile)
 
     @classmethod
@@ -103,15 +103,19 @@ class SQLiteDatabase(Database):
 
     # --- in a reader's thread ---
 
-    def _open_reader(self) -> None:
-        connection = _connect(self._path)
-        connection.execute("PRAGMA query_only=ON")
-        self._local.connection = connection
-        self._reader_connections.append(connection)
+    def _connection(self) -> sqlite3.Connection:
+        """Return the thread's own connection; where it can't be opened, the next read tries again."""
+        connection: sqlite3.Connection | None = getattr(self._local, "connection", None)
+        if connection is None:
+            connection = _connect(self._path)
+            connection.execute("PRAGMA query_only=ON")
+            self._local.connection = connection
+            self._reader_connections.append(connection)
+        return connection
 
     def _read(self, work: Work[T]) -> T:
-        connection: sqlite3.Connection = self._local.connection
         try:
+            connection = self._connection()
             connection.execute("BEGIN")
             try:
                 return drive(work(SQLiteTransaction(connection, self._compile)))

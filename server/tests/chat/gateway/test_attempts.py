@@ -6,6 +6,7 @@ import time
 import pytest
 
 from mesh_server.chat.attempts import Attempts, Breaker, Patience
+from mesh_server.chat.upstream import direct
 from mesh_server.chat.upstream.direct import Direct
 from mesh_server.errors import (
     ProviderFailed,
@@ -204,6 +205,39 @@ async def test_a_provider_that_fails_repeatedly_is_left_alone_and_probed(mesh, u
     await asyncio.sleep(QUICK.rest_s + 0.05)
     assert (await mesh.call("POST", PATH, ask)).status == 200
     assert (await mesh.call("POST", PATH, ask)).status == 200
+
+
+@pytest.mark.parametrize(
+    ("path", "body", "status", "code"),
+    [
+        (PATH, {"model": "plain-model", "messages": HI}, 503, "server_overloaded"),
+        ("/api/v1/chat/completions", {"model": "plain-model", "messages": HI}, 503, "server_overloaded"),
+        ("/v1/messages", {"model": "plain-model", "messages": HI, "max_tokens": 9}, 529, "overloaded_error"),
+    ],
+)
+async def test_a_full_house_does_not_speak_against_the_provider(mesh, upstream, monkeypatch, path, body, status, code):
+    monkeypatch.setattr(direct, "MOST_CONNECTIONS", 1)
+    monkeypatch.setattr(direct, "CONNECT_S", 0.02)
+    asked, go_on = asyncio.Event(), asyncio.Event()
+
+    async def script(exchange):
+        if not asked.is_set():
+            asked.set()
+            await go_on.wait()
+        await answer_well(exchange)
+
+    upstream.script = script
+    under_way = asyncio.create_task(mesh.call("POST", PATH, {"model": "plain-model", "messages": HI}))
+    await asked.wait()
+    for _ in range(QUICK.failures + 1):
+        refused = await mesh.call("POST", path, body)
+        error = refused.json["error"]
+        assert (refused.status, error["type"] if status == 529 else error["code"]) == (status, code)
+        assert refused.headers["retry-after"] == "1"
+    go_on.set()
+    assert (await under_way).status == 200
+    assert (await mesh.call("POST", path, body)).status == 200
+    assert len(upstream.asked) == 2
 
 
 def test_one_probe_at_a_time():

@@ -8,6 +8,7 @@ _TYPES = {
     "provider_quota_exceeded": "billing_error",
     "budget_exceeded": "billing_error",
     "provider_unavailable": "overloaded_error",
+    "server_overloaded": "overloaded_error",
     "provider_timeout": "timeout_error",
     "deadline_exceeded": "timeout_error",
     "model_not_found": "not_found_error",
@@ -24,7 +25,10 @@ _BY_STATUS = {
     413: "request_too_large",
     429: "rate_limit_error",
 }
-_STATUS = {"model_not_found": 404, "model_not_installed": 404, "model_retired": 404, "provider_unavailable": 529}
+_STATUS = {
+    **dict.fromkeys(("model_not_found", "model_not_installed", "model_retired"), 404),
+    **dict.fromkeys(("provider_unavailable", "server_overloaded"), 529),
+}
 
 
 def anthropic_error(error: MeshError, request_id: str) -> dict[str, Any]:

@@ -11,12 +11,12 @@ from functools import lru_cache
 from pathlib import Path
 from urllib.parse import urlsplit
 
-from mesh_server.chat.upstream.failures import Unreachable
+from mesh_server.chat.upstream.failures import Crowded, Unreachable, no_connection
 from mesh_server.chat.upstream.http1 import READ_BYTES, Connection, default_tls, request_bytes
 
 CONNECT_S = 5.0
 #: Connections to one origin; more calls wait for their turn as long as connecting may take.
-MOST_CONNECTIONS = 1024
+MOST_CONNECTIONS = 4096
 #: Seconds that an unused connection is kept where its server does not say: less than servers commonly do, so that a
 #: request is not sent into a connection that is being closed.
 KEEP_S = 20.0
@@ -124,6 +124,7 @@ class Direct:
 
         Raises:
             Unreachable: if no connection came about.
+            Crowded: if there is no room for one.
             Stalled, Broken: afterwards.
             ValueError: if a header would break out of its line.
         """
@@ -166,7 +167,8 @@ class Direct:
             connect_s: seconds that a turn may take, and connecting.
 
         Raises:
-            Unreachable: if there is none within the time that connecting may take.
+            Unreachable: if none could be made within the time that connecting may take.
+            Crowded: if there is no room for one.
         """
         idle, now = origin.idle, asyncio.get_running_loop().time()
         while idle:
@@ -205,7 +207,7 @@ class Direct:
             async with asyncio.timeout(connect_s):
                 await turn
         except TimeoutError:
-            raise Unreachable("every connection to the provider is in use") from None
+            raise Crowded("every connection to the provider is in use") from None
         except BaseException:
             if turn.done():  # its turn had come: somebody else's, then
                 self._wake_next(origin)
@@ -227,7 +229,7 @@ class Direct:
                 )
         except (OSError, TimeoutError):  # ssl.SSLError is an OSError
             # From None: the library's text may name the address, which is the operator's matter.
-            raise Unreachable("no connection could be made") from None
+            raise no_connection() from None
         return connection
 
     def _context(self) -> ssl.SSLContext:

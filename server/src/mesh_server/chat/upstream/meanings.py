@@ -7,7 +7,7 @@ import msgspec
 
 from mesh_protocol.quiet import Quiet
 from mesh_server.chat.models import LOCAL, Target
-from mesh_server.chat.upstream.failures import Stalled, Unreachable, UpstreamFailure
+from mesh_server.chat.upstream.failures import Crowded, Stalled, Unreachable, UpstreamFailure
 from mesh_server.errors import (
     MeshError,
     ModelNotFound,
@@ -18,6 +18,7 @@ from mesh_server.errors import (
     ProviderRejected,
     ProviderTimeout,
     ProviderUnavailable,
+    ServerOverloaded,
 )
 from mesh_server.telemetry import mask
 
@@ -52,6 +53,10 @@ def no_answer(target: Target, problem: UpstreamFailure) -> MeshError:
     name = target.provider
     if isinstance(problem, Unreachable):
         failure: MeshError = ProviderUnavailable(f"No connection to {name} could be made.")
+        failure.unexecuted = True
+        return failure
+    if isinstance(problem, Crowded):
+        failure = ServerOverloaded("This server has as many calls under way as it has room for.", retry_after=1)
         failure.unexecuted = True
         return failure
     if isinstance(problem, Stalled):

@@ -89,7 +89,7 @@ class Pool:
             within_s: seconds after which the call ends, however far it is.
 
         Raises:
-            Unreachable: before anything was sent.
+            Unreachable, Crowded: before anything was sent.
             Stalled, Broken: afterwards.
         """
         origin = url[: url.find("/", 8)]

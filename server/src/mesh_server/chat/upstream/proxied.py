@@ -12,7 +12,7 @@ from pyreqwest.exceptions import DetailedPyreqwestError, PyreqwestError, Request
 from pyreqwest.response import Response
 
 from mesh_server.chat.upstream.direct import CONNECT_S, MAX_ANSWER_BYTES
-from mesh_server.chat.upstream.failures import Broken, Stalled, Unreachable, UpstreamFailure
+from mesh_server.chat.upstream.failures import Broken, Stalled, UpstreamFailure, no_connection
 from mesh_server.native import settle_at_exit
 
 _SECRET_HEADERS = frozenset({"authorization", "x-api-key"})
@@ -130,7 +130,7 @@ class Proxied:
 def _failure(problem: PyreqwestError) -> UpstreamFailure:
     # Only the kind of the failure goes on: the library's text holds the address, which may hold a credential.
     if _never_connected(problem):
-        return Unreachable("no connection could be made")
+        return no_connection()
     if isinstance(problem, RequestTimeoutError):
         return Stalled("nothing came for too long")
     return Broken("the connection ended before the answer did")
