@@ -13,6 +13,7 @@ from urllib.parse import urlsplit
 
 from mesh_server.chat.upstream.failures import Crowded, Unreachable, no_connection
 from mesh_server.chat.upstream.http1 import READ_BYTES, Connection, default_tls, request_bytes
+from mesh_server.chat.upstream.names import Names
 
 CONNECT_S = 5.0
 #: Connections to one origin; more calls wait for their turn as long as connecting may take.
@@ -97,6 +98,7 @@ class Direct:
     def __init__(self, tls: ssl.SSLContext | None = None) -> None:
         self._tls = tls
         self._origins: dict[str, Origin] = {}
+        self._names = Names()
         self._room = bytearray(READ_BYTES)
         self._find = lru_cache(256)(self._look)
         self._sweeping: asyncio.TimerHandle | None = None
@@ -150,6 +152,7 @@ class Direct:
     async def close(self) -> None:
         """Close every connection."""
         self._closed = True
+        self._names.close()
         if self._sweeping is not None:
             self._sweeping.cancel()
             self._sweeping = None
@@ -217,20 +220,32 @@ class Direct:
                 turn.cancel()  # passed over when its turn comes
 
     async def _connect(self, origin: Origin, connect_s: float) -> Connection:
-        loop = asyncio.get_running_loop()
         try:
             async with asyncio.timeout(connect_s):
+                return await self._connect_one(origin, await self._names.addresses(origin.host, origin.port))
+        except (OSError, TimeoutError):  # ssl.SSLError is an OSError
+            self._names.forget(origin.host, origin.port)
+            # From None: the library's text may name the address, which is the operator's matter.
+            raise no_connection() from None
+
+    async def _connect_one(self, origin: Origin, addresses: list[str]) -> Connection:
+        """Return a connection to the first address that takes one."""
+        loop = asyncio.get_running_loop()
+        for number, address in enumerate(addresses, 1):
+            try:
                 _, connection = await loop.create_connection(
                     lambda: Connection(loop, self._room),
-                    origin.host,
+                    address,
                     origin.port,
                     ssl=self._context() if origin.tls else None,
                     server_hostname=origin.host if origin.tls else None,
                 )
-        except (OSError, TimeoutError):  # ssl.SSLError is an OSError
-            # From None: the library's text may name the address, which is the operator's matter.
-            raise no_connection() from None
-        return connection
+            except OSError:
+                if number == len(addresses):
+                    raise
+            else:
+                return connection
+        raise OSError("a name without an address")
 
     def _context(self) -> ssl.SSLContext:
         if self._tls is None:
