@@ -45,6 +45,12 @@ async def test_all_who_ask_at_a_time_ask_once(resolver):
     assert resolver.asked == ["a"]
 
 
+@pytest.mark.parametrize("address", ["127.0.0.1", "::1", "fe80::1%eth0"])
+async def test_an_address_is_its_own(resolver, address):
+    assert await Names().addresses(address, 1) == [address]
+    assert not resolver.asked
+
+
 async def test_what_is_known_is_known_for_a_moment_or_until_it_is_forgotten(resolver, monkeypatch):
     resolver.answers["a"] = ["10.0.0.1"]
     names = Names()

@@ -5,6 +5,7 @@ provider whose name nobody answers for would take all of them for seconds, and c
 """
 
 import asyncio
+import ipaddress
 import socket
 
 #: Seconds for which addresses are known.
@@ -30,6 +31,8 @@ class Names:
         Raises:
             OSError: if it has none, or nobody says.
         """
+        if _is_address(host):
+            return [host]
         place, loop = (host, port), asyncio.get_running_loop()
         known = self._known.get(place)
         if known is not None and loop.time() < known[0]:
@@ -61,6 +64,14 @@ class Names:
             return addresses
         finally:
             del self._asked[place]
+
+
+def _is_address(host: str) -> bool:
+    try:
+        ipaddress.ip_address(host)
+    except ValueError:
+        return False
+    return True
 
 
 def _text(address: tuple[str, int] | tuple[str, int, int, int] | tuple[int, bytes]) -> str:
