@@ -70,6 +70,18 @@ async def test_what_the_provider_cannot_say_is_its_failure(mesh, upstream):
     assert (answer.status, answer.code) == (503, "provider_unavailable")
 
 
+@pytest.mark.parametrize(("status", "code"), [(500, "provider_failed"), (429, "provider_rate_limited")])
+async def test_a_provider_that_fails_when_asked_without_the_key_proves_nothing(mesh, upstream, status, code):
+    async def fails_without(exchange):
+        if "authorization" in exchange.headers:
+            await exchange.answer(200, {"data": [{"id": "m-1"}]})
+        else:
+            await exchange.answer(status, {"error": {"message": "later"}})
+
+    upstream.script = fails_without
+    assert (await mesh.call("POST", TEST, {})).code == code
+
+
 async def test_a_missing_key_and_a_wrong_body_are_told(mesh, upstream):
     missing = await mesh.call("POST", "/api/v1/keys/never/test", {"provider": "acme"})
     assert (missing.status, missing.code) == (404, "key_not_found")

@@ -9,8 +9,22 @@ from msgspec.structs import replace
 from mesh_server.accounts.models import Principal
 from mesh_server.chat.models import Provider, Target
 from mesh_server.chat.providers import bare_target
-from mesh_server.errors import KeyNotFound, MeshError, ProviderAuthFailed, ProviderNotFound
+from mesh_server.errors import (
+    KeyNotFound,
+    MeshError,
+    ProviderAuthFailed,
+    ProviderFailed,
+    ProviderNotFound,
+    ProviderRateLimited,
+    ProviderTimeout,
+    ProviderUnavailable,
+    ServerOverloaded,
+)
 from mesh_server.vault.service import Vault
+
+
+#: Failures that say nothing of whom a provider answers.
+_SAYS_NOTHING = (ProviderFailed, ProviderRateLimited, ProviderTimeout, ProviderUnavailable, ServerOverloaded)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -98,9 +112,15 @@ class KeyTests:
         return found
 
     async def _answers_anybody(self, target: Target) -> bool:
-        """Return whether a provider lists its models to a caller without a key."""
+        """Return whether a provider lists its models to a caller without a key.
+
+        Raises:
+            MeshError: if it can't say: what the key is worth is not known then.
+        """
         try:
             await self._models(replace(target, api_key=None))
+        except _SAYS_NOTHING:
+            raise
         except MeshError:
             return False
         return True
