@@ -22,7 +22,6 @@ from mesh_server.errors import (
 )
 from mesh_server.vault.service import Vault
 
-
 #: Failures that say nothing of whom a provider answers.
 _SAYS_NOTHING = (ProviderFailed, ProviderRateLimited, ProviderTimeout, ProviderUnavailable, ServerOverloaded)
 
