@@ -94,7 +94,7 @@ class Meter:
         except LimitReached as reached:
             self.release()
             raise refusal(reached.slice, reached.need) from None
-        except BaseException:
+        except BaseException:  # the database's failure, or a caller that went away: what was set aside goes back
             self.release()
             raise
 

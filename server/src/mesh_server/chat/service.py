@@ -230,14 +230,14 @@ class Chat:
         target, outcome = call.target, call.outcome
         try:
             answer = await self._calls.stream(target, call.url, call.headers, call.body)
-        except BaseException:
+        except BaseException:  # the provider's failure, or a caller that went away; here as below only to release
             await target.release()
             raise
         outcome.limits = limits_of(target, answer)
         stream = AnswerStream(target, answer, call.way.relay(outcome), outcome, account)
         try:
             await stream.begin()
-        except BaseException:
+        except BaseException:  # no first piece, or nobody who waits for it
             await stream.release()
             raise
         return stream, outcome
@@ -291,7 +291,7 @@ class Chat:
             call.body = await account.admit(target, call.outcome, format_, call.fields)
             if target.trace:
                 call.headers.update(self.trace_headers())
-        except BaseException:
+        except BaseException:  # what can't be asked or is not admitted, or a caller that went away
             await target.release()
             raise
         return call

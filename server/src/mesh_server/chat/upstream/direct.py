@@ -139,7 +139,7 @@ class Direct:
         connection = await self.take(origin, connect_s)
         try:
             await connection.exchange(head, content, idle_s, ends_at)
-        except BaseException:
+        except BaseException:  # also a caller that went away: what is in the middle of an exchange serves no other one
             connection.abort()
             self.give(origin, connection)
             raise
